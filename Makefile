@@ -1,0 +1,77 @@
+# `make` alone lists the targets. Everything is installed into $(VENV), nothing outside the checkout
+# except Kafka's jars (make kafka, make test-kafka), which are kept in ~/.cache/fewnerd-stream.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST_ARGS ?=
+
+# The first Python of 3.11 to 3.13 that runs.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-recipe test-kafka test-faults kafka model bench lint format clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.demo ## documents through a broker and a worker, entities in colour, and what went where
+	@$(VENV)/bin/fewnerd-stream demo
+
+setup: $(VENV)/.dev ## a virtual environment for development (without the recipe's torch)
+
+test: $(VENV)/.dev ## the tests that need neither Java nor torch
+	$(PY) -m pytest -m 'not kafka and not recipe' $(PYTEST_ARGS)
+
+test-recipe: $(VENV)/.recipe ## the model's recipe, with a tiny model (installs torch)
+	$(PY) -m pytest -m recipe $(PYTEST_ARGS)
+
+test-kafka: $(VENV)/.dev ## real workers on Apache Kafka (needs Java 17 and Maven)
+	$(PY) -m pytest -m kafka $(PYTEST_ARGS)
+
+kafka: $(VENV)/.dev ## Apache Kafka in the foreground, without Docker (needs Java 17 and Maven)
+	@$(PY) -m tests.support.kafka
+
+model: $(VENV)/.recipe ## make the bundled model again: train, export, quantize, evaluate (hours on a CPU)
+	$(VENV)/bin/fewnerd-stream model make
+
+bench: $(VENV)/.dev ## the benchmarks, where there are any
+	@test -d benchmarks || { echo 'There are no benchmarks yet.'; exit 1; }
+	$(PY) -m benchmarks
+
+lint: $(VENV)/.dev ## ruff and mypy, as CI runs them
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/.dev ## let ruff write what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# One stamp for each set of packages; a later one contains the earlier ones.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11, 3.12 or 3.13 found: name one with `make PYTHON=/path/to/python3`.' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo 'This Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV) ...'
+	@$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV) for development ...'
+	@$(INSTALL) --editable '.[bench,demo,dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.recipe: $(VENV)/.made pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV) with torch: this takes a while ...'
+	@$(INSTALL) --editable '.[bench,demo,dev,recipe]'
+	@touch $@ $(VENV)/.dev $(VENV)/.demo
