@@ -1,0 +1,1 @@
+"""The Faust agents, and nothing but their wiring."""

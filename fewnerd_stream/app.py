@@ -1,0 +1,193 @@
+"""The Faust app: its settings, its services, and how a worker is run and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import faust
+import mode
+
+from fewnerd_stream import topics
+from fewnerd_stream.delivery.pipeline import Pipeline
+from fewnerd_stream.delivery.process import Processor
+from fewnerd_stream.delivery.state import State
+from fewnerd_stream.delivery.transport import Transport, check_faust
+from fewnerd_stream.delivery.watchdog import Watchdog
+from fewnerd_stream.errors import BrokerError, TopicsError
+from fewnerd_stream.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fewnerd_stream.delivery.process import TaggerLike
+    from fewnerd_stream.settings import Settings
+
+log = logging.getLogger("fewnerd_stream.worker")
+
+_LONG = 1_000_000.0
+
+
+class Delivery(mode.Service):
+    """Runs what delivers: publishing in order, committing, and watching."""
+
+    app: App
+
+    def __init__(self, app: App, **kwargs: Any) -> None:
+        """Belong to an app."""
+        self.app = app
+        super().__init__(**kwargs)
+
+    @mode.Service.task
+    async def _publish(self) -> None:
+        await self.app.pipeline.run()
+
+    @mode.Service.task
+    async def _commit(self) -> None:
+        await self.app.state.committer.run()
+
+    @mode.Service.task
+    async def _watch(self) -> None:
+        await self.app.watchdog.run()
+
+
+class App(faust.App):
+    """A Faust app with this package's delivery."""
+
+    state: State
+    pipeline: Pipeline
+    watchdog: Watchdog
+
+
+def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], None]) -> App:
+    """Build the app of one worker; the agents are added by whoever puts the parts together.
+
+    Args:
+        settings: the worker's settings.
+        tagger: finds the entities; called from several threads at a time.
+        end: ends the process at once, with a reason and an exit code.
+
+    Raises:
+        Stop: the installed Faust is not the one that this package's delivery was made for.
+    """
+    check_faust()
+    state = State(settings, end)
+    uid = os.getuid() if hasattr(os, "getuid") else 0
+    app = App(
+        settings.group,
+        broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
+        # Nothing is kept there, but Faust makes the folder in the working directory if it is not told.
+        datadir=str(Path(tempfile.gettempdir()) / f"fewnerd-stream-faust-{uid}"),
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        agent_supervisor="mode.CrashingSupervisor",
+        stream_wait_empty=True,
+        # The ledger bounds what is read ahead (``State.backlog``), so that this is never full: a full
+        # buffer stops Faust's one fetch loop, which all topics share.
+        stream_buffer_maxsize=state.backlog + 4 * settings.max_poll_records,
+        stream_processing_timeout=_LONG,
+        broker_commit_livelock_soft_timeout=_LONG,
+        broker_commit_interval=1.0,
+        broker_max_poll_records=settings.max_poll_records,
+        broker_max_poll_interval=_LONG,
+        broker_request_timeout=max(settings.request_timeout, settings.session_timeout + 1),
+        broker_session_timeout=settings.session_timeout,
+        broker_heartbeat_interval=settings.heartbeat_interval,
+        broker_rebalance_timeout=settings.rebalance_timeout,
+    )
+    app.state = state
+    app.transport = Transport([], app)
+    app.producer_transport = Transport([], app)
+    app.pipeline = Pipeline(state, Processor(settings, tagger), lambda: app.producer)
+    app.watchdog = Watchdog(state)
+    app.service(Delivery)
+    return app
+
+
+def input_channel(app: App) -> faust.TopicT:
+    """Return the topic object over all input and retry topics, raw bytes in and out."""
+    settings = app.state.settings
+    names = [
+        name for topic in settings.input_topics for name in (topic, *topics.retry_topics(settings, topic))
+    ]
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def run_worker(
+    settings: Settings, tagger_factory: Callable[[], TaggerLike], add_agents: Callable[[App], None]
+) -> int:
+    """Run a worker until it is told to stop; return its exit code.
+
+    Args:
+        settings: the worker's settings.
+        tagger_factory: loads the model, once, before anything is read.
+        add_agents: puts the agents on the app.
+
+    Raises:
+        BrokerError: no broker could be reached.
+        TopicsError: a topic is missing, or is set up so that documents would be lost.
+    """
+    _check_topics(settings)
+    tagger = tagger_factory()
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    box: list[App] = []
+
+    def end(reason: str, code: Exit) -> None:
+        log.critical("%s", reason)
+        if box:
+            box[0].state.progress.stopped(reason)
+            box[0].watchdog.write()
+        logging.shutdown()
+        os._exit(code)
+
+    app = make_app(settings, tagger, end)
+    box.append(app)
+    add_agents(app)
+    app.finalize()
+    worker = faust.Worker(
+        app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False, loglevel=None
+    )
+    app.watchdog.write()
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stopped:
+        code = stopped.code if isinstance(stopped.code, int) else Exit.FAILURE
+    else:  # pragma: no cover - the call above always raises
+        code = Exit.OK
+    app.state.progress.stopped()
+    app.watchdog.write()
+    app.watchdog.say()
+    return int(code)
+
+
+def _check_topics(settings: Settings) -> None:
+    problems = asyncio.run(topics.check_topics(settings))
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in problems:
+        if problem.severity != "error":
+            log.warning("%s", problem.message)
+    if errors:
+        lines = "\n".join(f"  {problem.message}" for problem in errors)
+        message = f"the topics are not as they must be:\n{lines}\n`fewnerd-stream topics create` makes what is missing"
+        raise TopicsError(message)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows, where the plain loop does
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+__all__ = ["App", "BrokerError", "input_channel", "make_app", "run_worker"]

@@ -1,0 +1,120 @@
+"""A window of records in, what is to be published out. Pure but for the model; runs in a thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from fewnerd_stream import documents, envelope
+from fewnerd_stream.delivery.policy import Failed, tag_all
+from fewnerd_stream.errors import Reason, Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fewnerd_stream.documents import Document, EntityLike, ModelLike
+    from fewnerd_stream.records import Outgoing, Record, Source
+    from fewnerd_stream.settings import Settings
+
+# What a record takes on the wire beside its key, value and headers, generously.
+_RECORD_OVERHEAD = 256
+
+
+class TaggerLike(Protocol):
+    """What the worker needs of a tagger; ``tag`` is called from several threads at a time."""
+
+    @property
+    def info(self) -> ModelLike: ...
+
+    def tag(self, texts: Sequence[str], /) -> Sequence[Sequence[EntityLike]]: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one input: the records that must all be stored before it is handed over."""
+
+    kind: Literal["enriched", "retried", "dead"]
+    outgoing: tuple[Outgoing, ...]
+    reason: str = ""
+
+
+class Processor:
+    """Decodes, tags and encodes windows of records."""
+
+    def __init__(self, settings: Settings, tagger: TaggerLike) -> None:
+        """Keep the settings and the tagger; nothing is called yet."""
+        self._settings = settings
+        self._tagger = tagger
+
+    def process(self, records: Sequence[Record]) -> list[Outcome]:
+        """Return the outcome of every record, in order.
+
+        Raises:
+            Stop: the model fails on a known-good sentence too; nothing may be handed over.
+        """
+        settings = self._settings
+        sources = [envelope.source_of(record, settings) for record in records]
+        decoded: list[Document | Reject] = []
+        for record in records:
+            try:
+                decoded.append(documents.decode(record.value, settings))
+            except Reject as error:
+                decoded.append(error)
+        good = [document.text for document in decoded if not isinstance(document, Reject)]
+        found = iter(tag_all(good, self._tagger.tag))
+        outcomes = []
+        for record, source, document in zip(records, sources, decoded, strict=True):
+            if isinstance(document, Reject):
+                outcomes.append(self._dead(record, source, document.reason, document.stage, document))
+                continue
+            entities = next(found)
+            if isinstance(entities, Failed):
+                outcomes.append(self._failed(record, source, entities))
+            else:
+                outcomes.append(self._enriched(record, source, document, entities))
+        return outcomes
+
+    def crashed(self, record: Record) -> Outcome:
+        """Return the outcome of a record that took its process with it whenever it was tried."""
+        source = envelope.source_of(record, self._settings)
+        return self._dead(record, source, Reason.CRASH, "model", None)
+
+    def _enriched(
+        self, record: Record, source: Source, document: Document, entities: Sequence[EntityLike]
+    ) -> Outcome:
+        settings = self._settings
+        try:
+            outgoing = documents.encode(record, source, document, entities, self._tagger.info, settings)
+        except Reject as error:
+            return self._dead(record, source, error.reason, error.stage, error)
+        for made in outgoing:
+            size = size_of(made)
+            if size > settings.max_result_bytes:
+                error = Reject(
+                    Reason.RESULT_TOO_LARGE,
+                    f"the enriched record for {made.topic} takes {size:,} bytes; "
+                    f"FEWNERD_MAX_RESULT_BYTES allows {settings.max_result_bytes:,}",
+                    "encode",
+                )
+                return self._dead(record, source, error.reason, error.stage, error)
+        return Outcome("enriched", tuple(outgoing))
+
+    def _failed(self, record: Record, source: Source, failure: Failed) -> Outcome:
+        again = envelope.retry_record(record, source, self._settings, int(time.time() * 1000))
+        if again is not None:
+            return Outcome("retried", (again,))
+        return self._dead(record, source, Reason.MODEL_ERROR, "model", failure.cause)
+
+    def _dead(
+        self, record: Record, source: Source, reason: Reason, stage: str, error: BaseException | None
+    ) -> Outcome:
+        digest = self._tagger.info.digest
+        letter = envelope.dead_record(record, source, reason, stage, error, digest, self._settings)
+        return Outcome("dead", (letter,), str(reason))
+
+
+def size_of(record: Outgoing) -> int:
+    """Return the bytes that a record takes on the wire, uncompressed, at most."""
+    headers = sum(len(name) + len(value) + 10 for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + _RECORD_OVERHEAD

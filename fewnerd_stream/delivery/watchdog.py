@@ -1,0 +1,77 @@
+"""Watches that something is handed over while there is something to do; writes the health file and the log line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fewnerd_stream.exits import Exit
+
+if TYPE_CHECKING:
+    from fewnerd_stream.delivery.state import State
+
+log = logging.getLogger("fewnerd_stream.worker")
+
+_TICK = 1.0
+_LINE_EVERY = 10.0
+
+
+class Watchdog:
+    """Ends the process when it has made no progress for the setting's patience."""
+
+    def __init__(self, state: State) -> None:
+        """Watch a worker."""
+        self._state = state
+
+    async def run(self) -> None:
+        """Look once a second, for as long as the worker runs."""
+        line_at = time.monotonic() + _LINE_EVERY
+        while True:
+            self.look()
+            if time.monotonic() >= line_at:
+                line_at += _LINE_EVERY
+                self.say()
+            await asyncio.sleep(_TICK)
+
+    def look(self) -> None:
+        """Write the health file; end the process if it is stuck."""
+        state = self._state
+        progress, patience = state.progress, state.settings.patience
+        # A worker with nothing to do makes no progress and is well, as long as the group answers it. One
+        # that has never been in a group is given the patience from its start.
+        idle = not state.ledger.in_flight and state.consumer_heard()
+        if idle:
+            progress.moved()
+        self.write()
+        stuck = time.monotonic() - progress.moved_at
+        if stuck > patience:
+            reason = progress.reason or "no document was handed over"
+            message = f"no progress for {stuck:.0f} s (FEWNERD_PATIENCE is {patience:g}): {reason}"
+            state.end(message, Exit.WATCHDOG)
+
+    def write(self) -> None:
+        """Write the health file, whole or not at all; a full disk must not end the worker."""
+        path = self._state.settings.health_file
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_bytes(orjson.dumps(self._state.progress.health()))
+            part.replace(path)
+        except OSError as error:
+            self._state.progress.complain(f"cannot write the health file {path}: {error}")
+
+    def say(self) -> None:
+        """Log a line of figures."""
+        consumer = self._state.consumer
+        figures = self._state.progress.line(None if consumer is None else consumer.lag())
+        shown = " ".join(f"{name}={value}" for name, value in figures.items())
+        log.info("%s", shown, extra={"figures": figures})
+
+    def remove(self) -> None:
+        """Take the health file away at a clean end."""
+        with contextlib.suppress(OSError):
+            self._state.settings.health_file.unlink(missing_ok=True)
