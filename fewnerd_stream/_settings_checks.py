@@ -101,7 +101,8 @@ def _sizes(settings: Settings) -> Iterator[str]:
     if settings.max_message_bytes + ROOM > settings.max_result_bytes:
         yield (
             f"{PREFIX}MAX_RESULT_BYTES ({settings.max_result_bytes}) must be at least "
-            f"{PREFIX}MAX_MESSAGE_BYTES ({settings.max_message_bytes}) + {ROOM}: else a record could not be handed on to retry or dead"
+            f"{PREFIX}MAX_MESSAGE_BYTES ({settings.max_message_bytes}) + {ROOM}: "
+            "else a record could not be handed on to retry or dead"
         )
     if settings.min_insync_replicas > settings.replication:
         yield (

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-Headers = tuple[tuple[str, bytes], ...]
-"""Kafka headers in their order, repeated names included."""
+Headers = tuple[tuple[str, bytes | None], ...]
+"""Kafka headers in their order, repeated names included; a value may be null."""
+
+OURS: Final = "__fewnerd."
+"""How the names of the headers begin that only this package may write."""
+
+ORIGINAL: Final = "original."
+"""What is put before the name of an input's header that would pass for one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A document's first record on its input topic, how often it was tried before, and replayed."""
+    """A document's first record on its input topic, and how often it was tried before, and replayed."""
 
     topic: str
     partition: int
@@ -41,3 +48,21 @@ class Outgoing:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+def foreign_headers(record: Record, source: Source) -> list[tuple[str, bytes | None]]:
+    """Give a record's headers without ours, in their order.
+
+    A record that is its own source cannot carry ours, so what is named like them comes along as
+    ``original.<name>``. One that names another record as its source has been through our hands: ours go.
+    """
+    headers = record.headers
+    if not any(name.startswith(OURS) for name, _ in headers):
+        return list(headers)
+    if (
+        source.offset == record.offset
+        and source.partition == record.partition
+        and source.topic == record.topic
+    ):
+        return [(ORIGINAL + name if name.startswith(OURS) else name, value) for name, value in headers]
+    return [header for header in headers if not header[0].startswith(OURS)]

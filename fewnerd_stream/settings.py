@@ -29,7 +29,7 @@ from pydantic_settings import (
 from fewnerd_stream._settings_checks import PREFIX, check_labels, check_servers, items, problems
 from fewnerd_stream._settings_report import CONFIG, explained, summary, unknown
 from fewnerd_stream.errors import SettingsError
-from fewnerd_stream.topics import retry_names
+from fewnerd_stream.topics import dead_topic, retry_names
 
 MASK: Final = "********"
 
@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "lz4", description="compression of what is published"
+    )
+
+    idempotence: bool = Field(
+        default=True,
+        description="let the producer retry without repeats; off only for a broker that does not know it",
     )
 
     max_text_bytes: int = Field(
@@ -274,6 +279,21 @@ class Settings(BaseSettings):
         count = len(self.retry_delays)
         return frozenset(name for topic in self.input_topics for name in retry_names(topic, count))
 
+    @cached_property
+    def waiting_topics(self) -> frozenset[str]:
+        """The retry topics and dead letters of all input topics: where our own headers are believed."""
+        return self.all_retry_topics | {dead_topic(topic) for topic in self.input_topics}
+
+    @cached_property
+    def input_of(self) -> dict[str, str]:
+        """The input topic of each input topic, retry topic and dead letters."""
+        count = len(self.retry_delays)
+        return {
+            name: topic
+            for topic in self.input_topics
+            for name in (topic, *retry_names(topic, count), dead_topic(topic))
+        }
+
     def buffer_size(self, partitions: int | None = None) -> int:
         """Count the records that Faust's buffer must hold, so that no fetch can fill it.
 
@@ -343,7 +363,7 @@ def settings_table() -> list[SettingRow]:
     return rows
 
 
-def load_settings(*, config: str | Path | None = None, **overrides: Any) -> Settings:
+def load_settings(*, config: str | Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401 - as many types as fields
     """Read the settings: the overrides win over the environment, and that over the file.
 
     Args:
