@@ -283,7 +283,7 @@ def _cut(text: str, most: int) -> bytes:
 
 
 def _without_middle(text: str, most: int) -> bytes:
-    """Encode a text to at most so many bytes, and leave out the middle: both ends of a trace tell something."""
+    """Encode a text to at most so many bytes, without its middle: both ends of a trace tell something."""
     data = text.encode(errors="backslashreplace")
     if len(data) <= most:
         return data
