@@ -340,7 +340,7 @@ def _size_problems(
     if spec.role == "input":
         if size + ROOM > settings.max_result_bytes:
             text = (
-                f"{spec.name}: max.message.bytes is {size}: such a record could not be handed on, since "
+                f"{spec.name}: max.message.bytes is {size}: such a record could not be handed on: "
                 f"FEWNERD_MAX_RESULT_BYTES ({settings.max_result_bytes}) leaves no room for it and {ROOM} more"
             )
             yield TopicProblem(spec.name, "error", text)
@@ -370,7 +370,7 @@ def _retention_problems(settings: Settings, spec: TopicSpec, kept: int) -> Itera
     if spec.role == "retry":
         longest = max(settings.retry_delays) * 1000
         if kept < longest + DAY_MS:
-            text = f"{spec.name}: retention.ms is {days}: less than the longest delay and a day would lose retries"
+            text = f"{spec.name}: retention.ms is {days}, under the longest delay and a day: retries get lost"
             yield TopicProblem(spec.name, "error", text)
         elif kept < RETRY_DAYS * DAY_MS:
             text = f"{spec.name}: retention.ms is {days}: a longer stop than that would lose retries"
