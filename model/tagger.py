@@ -1,0 +1,353 @@
+"""The tagger: texts in, entities out. Any number of callers share one graph and one set of threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from model import decode, windows
+from model.bundle import GRAPH, Bundle, BundleError, ModelInfo, open_bundle
+from model.cores import permitted_cores
+from model.pieces import Encoder, Pieces
+from model.pool import Pool, PoolClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy.typing as npt
+    import onnxruntime
+
+    Floats = npt.NDArray[np.float32]
+    Ints = npt.NDArray[np.int64]
+
+# Padded pieces in a batch: its activations stay in a core's own cache.
+BATCH_PIECES: Final = 512
+BATCH_ROWS: Final = 64
+# Texts, and code points, that are tokenized, batched and decoded together.
+SLAB_TEXTS: Final = 256
+SLAB_LENGTH: Final = 262_144
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity of a text: ``text`` is the text's code points ``start`` to ``end``, ``score`` is in 0..1."""
+
+    text: str
+    start: int
+    end: int
+    coarse: str
+    fine: str
+    label: str
+    score: float
+
+
+class Tagger:
+    """A loaded bundle. Make one by `load`; use it as a context manager, or close it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: onnxruntime.InferenceSession,
+        threads: int,
+        thresholds: Floats,
+    ) -> None:
+        self.info: ModelInfo = bundle.info
+        self.labels: tuple[str, ...] = bundle.labels[1:]
+        self.bundle = bundle
+        self.threads = threads
+        self._session = session
+        self._thresholds = thresholds
+        self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
+        self._pool = Pool(threads, "tagger")
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        thresholds: Mapping[str, float] | float = 0,
+        labels: Collection[str] | None = None,
+        check: bool = True,
+    ) -> Self:
+        """Load a bundle.
+
+        Args:
+            folder: a bundle's folder or hub name; None for the one that ships.
+            threads: runner threads; None for all the cores that this process may use.
+            thresholds: the least score told, for all labels or by label (others: 0).
+            labels: the labels told; None for all. The others still compete, but are not told.
+            check: compare a few sentences' scores with those kept in the bundle.
+
+        Raises:
+            BundleError: the bundle cannot be used, or gives other scores on this processor.
+            ValueError: a threshold or label is unknown or out of range, or ``threads`` is below 1.
+        """
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}, must be at least 1")
+        bundle = open_bundle(folder)
+        least = _thresholds(bundle.labels, thresholds, labels)
+        tagger = cls(bundle, _session(bundle), threads or permitted_cores(), least)
+        if check:
+            from model import parity  # noqa: PLC0415 - it uses taggers itself
+
+            try:
+                parity.check(tagger)
+            except BaseException:
+                tagger.close()
+                raise
+        return tagger
+
+    def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
+        """Return each text's entities, in order of their place; what a text gets depends on nothing but itself.
+
+        Raises:
+            PoolClosedError: the tagger is closed.
+        """
+        return [entities for slab in self._slabs(texts) for entities in slab.collect()]
+
+    def log_probabilities(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.int64], Floats]]:
+        """Return each text's words, [words, 2] code points, and their log-probabilities [words, labels]; undecoded.
+
+        For parity checks, and for choosing a temperature or a decoding: `tag` keeps much less of a text.
+        """
+        out: list[tuple[npt.NDArray[np.int64], Floats]] = []
+        for text in texts:
+            pieces = self._encoder.encode([text])
+            spans = np.stack([pieces.start, pieces.end], 1)
+            scores = np.zeros((len(spans), len(self.bundle.labels)), np.float32)
+            for group in self.batches(pieces):
+                words = np.concatenate([np.arange(window.word, window.past) for window in group])
+                scores[words] = self.infer(pieces, group)
+            out.append((spans, decode.log_probabilities(scores)))
+        return out
+
+    def close(self) -> None:
+        """Finish what was begun and end the threads."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _slabs(self, texts: Sequence[str]) -> Iterator[_Slab]:
+        """Yield the texts' slabs in order, each begun while the one before it still runs."""
+        begun: deque[_Slab] = deque()
+        try:
+            for part in _parts(texts):
+                begun.append(_Slab(self, self._pool, part))
+                if len(begun) > 1 + self.threads // 2:
+                    yield begun.popleft()
+            while begun:
+                yield begun.popleft()
+        finally:
+            for slab in begun:
+                slab.abandon()
+
+    def batches(self, pieces: Pieces) -> list[list[windows.Window]]:
+        """Return the windows over all texts, grouped into batches of like length."""
+        longest, overlap = self.bundle.window, self.bundle.overlap
+        all_windows: list[windows.Window] = []
+        text_pieces, text_words = pieces.text_pieces.tolist(), pieces.text_words.tolist()
+        for start, end, word, past in zip(
+            text_pieces, text_pieces[1:], text_words, text_words[1:], strict=False
+        ):
+            if end - start > longest:
+                all_windows += windows.cover(start, end, pieces.first[word:past], word, longest, overlap)
+            elif end > start:
+                all_windows.append(windows.Window(start, end, word, past))
+        lengths = [window.end - window.start + 2 for window in all_windows]
+        groups = windows.batches(lengths, BATCH_PIECES, BATCH_ROWS)
+        return [[all_windows[index] for index in group] for group in groups]
+
+    def infer(self, pieces: Pieces, group: Sequence[windows.Window]) -> Floats:
+        """Run the graph once and return the scores of the windows' words, one window after the other."""
+        begin, end, pad = self.bundle.specials
+        width = max(window.end - window.start for window in group) + 2
+        ids = np.full((len(group), width), pad, np.int64)
+        mask = np.zeros((len(group), width), np.int64)
+        ids[:, 0] = begin
+        places: list[Ints] = []
+        for row, window in enumerate(group):
+            size = window.end - window.start
+            ids[row, 1 : size + 1] = pieces.ids[window.start : window.end]
+            ids[row, size + 1] = end
+            mask[row, : size + 2] = 1
+            places.append(pieces.first[window.word : window.past] + (row * width + 1 - window.start))
+        (logits,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+        scores: Floats = logits.reshape(-1, logits.shape[-1])[np.concatenate(places)]
+        return scores
+
+    def entities(
+        self, texts: Sequence[str], pieces: Pieces, words: Ints, logits: Floats
+    ) -> list[list[Entity]]:
+        """Decode the undecided words, given in order with their scores; every other word is ``O``."""
+        found: list[list[Entity]] = [[] for _ in texts]
+        if not words.size:
+            return found
+        begins = pieces.apart.copy()
+        begins[pieces.text_words[:-1][np.diff(pieces.text_words) > 0]] = True
+        linked = np.zeros(words.size, np.bool_)
+        linked[1:] = (np.diff(words) == 1) & ~begins[words[1:]]
+        closed = ~np.append(begins, True)[words + 1]
+        decoding = self.bundle.decoding
+        labels = decode.best_labels(logits, linked, closed, decoding)
+        firsts, pasts = decode.runs(labels, linked)
+        scores = decode.scores(logits, labels, firsts, pasts, decoding.temperature)
+        chosen = labels[firsts]
+        told = np.flatnonzero(scores >= self._thresholds[chosen])
+        first_words = words[firsts[told]]
+        owners = np.searchsorted(pieces.text_words, first_words, side="right") - 1
+        rows = zip(
+            owners.tolist(),
+            pieces.start[first_words].tolist(),
+            pieces.end[words[pasts[told] - 1]].tolist(),
+            chosen[told].tolist(),
+            scores[told].astype(np.float64).round(4).tolist(),
+            strict=True,
+        )
+        names, types = self.bundle.labels, self.bundle.types
+        for owner, start, end, label, score in rows:
+            coarse, fine = types[label]
+            found[owner].append(
+                Entity(texts[owner][start:end], start, end, coarse, fine, names[label], score)
+            )
+        return found
+
+
+class _Slab:
+    """Some texts on their way through the pool: tokenized and batched, inferred batch by batch, decoded."""
+
+    def __init__(self, tagger: Tagger, pool: Pool, texts: Sequence[str]) -> None:
+        self._tagger, self._pool, self._texts = tagger, pool, texts
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._failure: BaseException | None = None
+        self._parts: list[tuple[Ints, Floats]] = []
+        self._left = 0
+        self._found: list[list[Entity]] = []
+        pool.submit([self._prepare])
+
+    def collect(self) -> list[list[Entity]]:
+        """Wait for the texts' entities; raise what went wrong on the way."""
+        self._done.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._found
+
+    def abandon(self) -> None:
+        """Do no more for these texts: nobody waits for them."""
+        self._fail(PoolClosedError("abandoned"))
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = self._failure or failure
+        self._done.set()
+
+    def _prepare(self) -> None:
+        try:
+            pieces = self._tagger._encoder.encode(self._texts)  # noqa: SLF001 - a slab is the tagger's own
+            groups = self._tagger.batches(pieces)
+            if groups:
+                self._left = len(groups)
+                self._pool.submit(functools.partial(self._infer, pieces, group) for group in groups)
+            else:
+                self._found = [[] for _ in self._texts]
+                self._done.set()
+        except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            self._fail(failure)
+
+    def _infer(self, pieces: Pieces, group: Sequence[windows.Window]) -> None:
+        if self._done.is_set():
+            return
+        try:
+            logits = self._tagger.infer(pieces, group)
+            rows = decode.undecided(logits, self._tagger.bundle.decoding)
+            words = np.concatenate([np.arange(window.word, window.past) for window in group])[rows]
+            with self._lock:
+                self._parts.append((words, logits[rows]))
+                self._left -= 1
+                last = not self._left
+            if last:
+                self._decode(pieces)
+        except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            self._fail(failure)
+
+    def _decode(self, pieces: Pieces) -> None:
+        words = np.concatenate([part[0] for part in self._parts])
+        order = np.argsort(words)
+        logits = np.concatenate([part[1] for part in self._parts])[order]
+        self._parts.clear()
+        self._found = self._tagger.entities(self._texts, pieces, words[order], logits)
+        self._done.set()
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut the texts into runs of bounded number and length; a longer text is a run of its own."""
+    first = length = 0
+    for number, text in enumerate(texts):
+        if number > first and (number - first == SLAB_TEXTS or length + len(text) > SLAB_LENGTH):
+            yield texts[first:number]
+            first, length = number, 0
+        length += len(text)
+    if first < len(texts):
+        yield texts[first:]
+
+
+def _thresholds(
+    names: Sequence[str], thresholds: Mapping[str, float] | float, labels: Collection[str] | None
+) -> Floats:
+    """Return the least score told of each label; one above 1 for those never told."""
+    by_label = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(names[1:], thresholds)
+    unknown = sorted({*by_label, *(labels or ())} - set(names[1:]))
+    if unknown:
+        raise ValueError(f"the model has no label {', '.join(unknown)}")
+    wrong = [f"{label}: {least}" for label, least in by_label.items() if not 0 <= least <= 1]
+    if wrong:
+        raise ValueError(f"thresholds must be 0 to 1, not {wrong[0]}")
+    least = np.array([by_label.get(name, 0) for name in names], np.float32)
+    if labels is not None:
+        least[[name not in labels for name in names]] = 2
+    return least
+
+
+def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
+    """Open the graph for callers that bring their own threads."""
+    import onnxruntime  # noqa: PLC0415 - a quarter of a second, and only a loaded tagger needs it
+
+    options = onnxruntime.SessionOptions()
+    # Two threads with one core each are faster than one thread that borrows a second.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # A pattern is kept for each shape ever seen: with texts of all lengths that only grows.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    path = bundle.folder / GRAPH
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
+    inputs = {value.name for value in session.get_inputs()}
+    outputs = {value.name: value.shape for value in session.get_outputs()}
+    if inputs != {"input_ids", "attention_mask"} or "logits" not in outputs:
+        raise BundleError(
+            f"{path}: takes {sorted(inputs)} and gives {sorted(outputs)}; "
+            "a bundle's graph takes input_ids and attention_mask and gives logits"
+        )
+    last = outputs["logits"][-1]
+    if isinstance(last, int) and last != len(bundle.labels):
+        raise BundleError(
+            f"{path}: gives {last} scores a piece, but config.json names {len(bundle.labels)} labels"
+        )
+    return session

@@ -1,0 +1,131 @@
+"""Words of raw text, split as Few-NERD's sentences are, because the model was taught at their first pieces.
+
+Few-NERD's text went through a Penn Treebank tokenizer: brackets, quotes and most punctuation stand alone,
+``Merkel's`` is two words, ``U.S.`` is one except where a text ends, ``Rolls-Royce`` and ``10,000`` are one.
+Text that is already split so, with spaces between, comes out as it went in.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final, NamedTuple
+
+# A run of whitespace-free text falls into these; what is none of the first lines is a word's core.
+_PARTS: Final = re.compile(
+    r"""
+      (?P<mark> \.{2,} | … | -{2,} | —+ | ―+ | `` | ''
+        | [()\[\]{}<>"“”„«»‹›;@\#$%&!?]
+        | [,:](?!\d) | (?<!\d)[,:] )
+    | (?: [^()\[\]{}<>"“”„«»‹›;@\#$%&!?,:.…—―`'-]+
+        | (?<=\d)[,:](?=\d) | \.(?!\.) | -(?!-) | '(?!') | `(?!`) )++
+    """,
+    re.VERBOSE,
+)
+# What may follow the period that ends a text.
+_CLOSING: Final = re.compile(r"""[)\]}>"”’'»]*""")
+_SINGLE_QUOTES: Final = "'’‘‚`"
+_CONTRACTION: Final = re.compile(r"(?:n['’]t|['’](?:s|m|d|ll|re|ve))$", re.IGNORECASE)
+_KEEPS_LEADING_QUOTE: Final = re.compile(r"['’](?:\d|(?:em|n|til|tis|twas)$)", re.IGNORECASE)
+# Single letters with a period each ("U.S.", "J.", "Ph.D."), and what else is written with one in mid-sentence.
+_ABBREVIATION: Final = re.compile(
+    r"""
+      (?: [^\W\d_]{1,2}\. )+ (?<![a-z]{2}\.)
+    | (?: .*- )? (?: st | ste | mt | ft | mr | mrs | ms | dr | jr | sr | prof | rev | hon | messrs | co | corp | inc
+        | ltd | bros | dept | univ | assn | gen | lt | col | maj | capt | cpt | sgt | cmdr | adm | gov | sen | rep
+        | pres | jan | feb | mar | apr | aug | sept | sep | oct | nov | dec | vs | etc | al | ave | blvd | rd
+        | cf | ca | ed | eds | vol | pp | fig | approx | est | spp | viz | calif | conn | ill | mass | tenn )\.
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_LONGEST_ABBREVIATION: Final = 32
+# How the training text writes what news writes otherwise; the case of letters is read from the original.
+_READ_AS: Final = {
+    '"': "``",
+    "“": "``",
+    "”": "``",
+    "„": "``",
+    "«": "``",
+    "»": "``",
+    "’": "'",
+    "‘": "'",
+    "…": "...",
+}
+_LONGEST_READ_AS: Final = 64
+
+
+class Word(NamedTuple):
+    """A word within its chunk: first code point, one past the last, and what the tokenizer reads for it."""
+
+    start: int
+    end: int
+    read: str
+
+
+def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
+    """Split a run of text without whitespace into words, in order; they never overlap.
+
+    Args:
+        chunk: text without whitespace, possibly empty.
+        last: whether the text ends with this chunk, so that its last period ends a sentence.
+    """
+    words: list[Word] = []
+    for match in _PARTS.finditer(chunk):
+        start, end = match.span()
+        if match["mark"]:
+            _add(chunk, start, end, words)
+        else:
+            final = last and _CLOSING.fullmatch(chunk, end) is not None
+            _split_core(chunk, start, end, words, final=final)
+    return words
+
+
+def _split_core(chunk: str, start: int, end: int, words: list[Word], *, final: bool) -> None:
+    """Add the words of one part: quotes off both ends, a period and a contraction off the end."""
+    start, end = _trim(chunk, start, end)
+    while end - start > 1 and chunk[start] in _SINGLE_QUOTES:
+        if _CONTRACTION.fullmatch(chunk, start, end) or _KEEPS_LEADING_QUOTE.match(chunk, start, end):
+            break
+        _add(chunk, start, start + 1, words)
+        start += 1
+    tail: list[tuple[int, int]] = []
+    while end - start > 1:
+        period = chunk[end - 1] == "." and (final or not _is_abbreviation(chunk, start, end))
+        if not period and chunk[end - 1] not in _SINGLE_QUOTES:
+            break
+        end -= 1
+        tail.append((end, end + 1))
+    contraction = _CONTRACTION.search(chunk, max(start, end - 4), end)
+    if contraction and contraction.start() > start:
+        tail.append((contraction.start(), end))
+        end = contraction.start()
+    _add(chunk, start, end, words)
+    for first, past in reversed(tail):
+        _add(chunk, first, past, words)
+
+
+def _is_abbreviation(chunk: str, start: int, end: int) -> bool:
+    return end - start <= _LONGEST_ABBREVIATION and _ABBREVIATION.fullmatch(chunk, start, end) is not None
+
+
+def _add(chunk: str, start: int, end: int, words: list[Word]) -> None:
+    start, end = _trim(chunk, start, end)
+    if start == end:
+        return
+    read = chunk[start:end]
+    if end - start <= _LONGEST_READ_AS and not read.isascii() or read == '"':
+        read = "".join(_READ_AS.get(character, character) for character in read)
+    words.append(Word(start, end, read))
+
+
+def _trim(chunk: str, start: int, end: int) -> tuple[int, int]:
+    """Leave control and format characters (zero-width ones, NUL, marks of direction) out at both ends."""
+    while start < end and _invisible(chunk[start]):
+        start += 1
+    while start < end and _invisible(chunk[end - 1]):
+        end -= 1
+    return start, end
+
+
+def _invisible(character: str) -> bool:
+    return not character.isalnum() and unicodedata.category(character) in {"Cc", "Cf"}
