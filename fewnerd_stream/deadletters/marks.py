@@ -103,8 +103,8 @@ class Marks:
 
     A record holds one chunk of a partition: key ``<dead topic>/<partition>/<chunk>``, value its ranges.
     Sets only grow, so the topic can be compacted, and two writers at a time lose little. A null value takes a
-    chunk back. The *witness* in a record is a marked letter with its timestamp: it tells a dead topic that was
-    deleted and made anew from the one that was replayed.
+    chunk back. The *witness* in a record is a marked letter with its timestamp: it tells a dead topic that
+    was deleted and made anew from the one that was replayed.
     """
 
     def __init__(self, dead_topic: str, run: str = "") -> None:
