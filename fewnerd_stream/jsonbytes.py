@@ -11,7 +11,8 @@ from typing import Final
 
 import orjson
 
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+# The closing quote may be missing: else a broken string would be tried again from each of its quotes.
+_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"?'
 _strings: Final = re.compile(_STRING, re.DOTALL)
 _tokens: Final = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
 

@@ -340,8 +340,8 @@ def _size_problems(
     if spec.role == "input":
         if size + ROOM > settings.max_result_bytes:
             text = (
-                f"{spec.name}: max.message.bytes is {size}: such a record could not be handed on: "
-                f"FEWNERD_MAX_RESULT_BYTES ({settings.max_result_bytes}) leaves no room for it and {ROOM} more"
+                f"{spec.name}: max.message.bytes is {size}: such a record cannot be handed on: "
+                f"FEWNERD_MAX_RESULT_BYTES ({settings.max_result_bytes}) leaves no room for it and {ROOM}"
             )
             yield TopicProblem(spec.name, "error", text)
         elif size > settings.max_message_bytes:
