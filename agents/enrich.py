@@ -18,7 +18,7 @@ def add_enrich(app: App) -> None:
     The agent acknowledges nothing by itself: the pipeline does, in order, once everything that came of an
     event is stored. ``concurrency`` stays 1, since several instances would acknowledge out of order.
     """
-    settings = app.state.settings
+    settings = app.delivery.settings
 
     @app.agent(input_channel(app), name="enrich")
     async def enrich(stream: faust.StreamT[bytes]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import faust
-import mode
 
 from fewnerd_stream import topics
 from fewnerd_stream.delivery.pipeline import Pipeline
@@ -32,35 +31,18 @@ log = logging.getLogger("fewnerd_stream.worker")
 _LONG = 1_000_000.0
 
 
-class Delivery(mode.Service):
-    """Runs what delivers: publishing in order, committing, and watching."""
-
-    app: App
-
-    def __init__(self, app: App, **kwargs: Any) -> None:
-        """Belong to an app."""
-        self.app = app
-        super().__init__(**kwargs)
-
-    @mode.Service.task
-    async def _publish(self) -> None:
-        await self.app.pipeline.run()
-
-    @mode.Service.task
-    async def _commit(self) -> None:
-        await self.app.state.committer.run()
-
-    @mode.Service.task
-    async def _watch(self) -> None:
-        await self.app.watchdog.run()
-
-
 class App(faust.App):
     """A Faust app with this package's delivery."""
 
-    state: State
+    delivery: State
     pipeline: Pipeline
     watchdog: Watchdog
+
+    async def on_start(self) -> None:
+        """Start publishing, committing and watching before anything is read; a failure ends the worker."""
+        await super().on_start()
+        for task in (self.pipeline.run(), self.delivery.committer.run(), self.watchdog.run()):
+            self.add_future(task)
 
 
 def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], None]) -> App:
@@ -104,18 +86,17 @@ def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], 
         broker_heartbeat_interval=settings.heartbeat_interval,
         broker_rebalance_timeout=settings.rebalance_timeout,
     )
-    app.state = state
+    app.delivery = state
     app.transport = Transport([], app)
     app.producer_transport = Transport([], app)
     app.pipeline = Pipeline(state, Processor(settings, tagger), lambda: app.producer)
     app.watchdog = Watchdog(state)
-    app.service(Delivery)
     return app
 
 
 def input_channel(app: App) -> faust.TopicT:
     """Return the topic object over all input and retry topics, raw bytes in and out."""
-    settings = app.state.settings
+    settings = app.delivery.settings
     names = [
         name for topic in settings.input_topics for name in (topic, *topics.retry_topics(settings, topic))
     ]
@@ -145,7 +126,7 @@ def run_worker(
     def end(reason: str, code: Exit) -> None:
         log.critical("%s", reason)
         if box:
-            box[0].state.progress.stopped(reason)
+            box[0].delivery.progress.stopped(reason)
             box[0].watchdog.write()
         logging.shutdown()
         os._exit(code)
@@ -164,7 +145,7 @@ def run_worker(
         code = stopped.code if isinstance(stopped.code, int) else Exit.FAILURE
     else:  # pragma: no cover - the call above always raises
         code = Exit.OK
-    app.state.progress.stopped()
+    app.delivery.progress.stopped()
     app.watchdog.write()
     app.watchdog.say()
     return int(code)

@@ -75,7 +75,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     heard_at: float = 0.0
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
-        settings = self.app.state.settings
+        settings = self.app.delivery.settings
         self._assignor = RoundRobinPartitionAssignor
         consumer = aiokafka.AIOKafkaConsumer(
             **settings.client_options(),
@@ -138,8 +138,8 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Start with nothing parked."""
         super().__init__(*args, **kwargs)
-        self.state: State = self.app.state
-        self.state.consumer = self
+        self.delivery: State = self.app.delivery
+        self.delivery.consumer = self
         self.parking: Parking[Any] = Parking(self._due)
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -155,7 +155,7 @@ class Consumer(driver.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's own annotation is narrower
         active = self._get_active_partitions()
-        state = self.state
+        state = self.delivery
         full = state.ledger.in_flight >= state.backlog or state.ledger.bytes_in_flight >= BACKLOG_BYTES
         if full or not active:
             await asyncio.sleep(BACKLOG_PAUSE)
@@ -177,20 +177,20 @@ class Consumer(driver.Consumer):
         try:
             fetched = await self._thread.getmany(wanted, timeout)
         except TopicAuthorizationFailedError as error:
-            self.state.progress.complain(f"not allowed to read: {error}")
+            self.delivery.progress.complain(f"not allowed to read: {error}")
             await asyncio.sleep(1)
             return {}
         now = int(time.time() * 1000)
         ready = {}
         for tp, records in fetched.items():
-            if topics.is_retry(self.state.settings, tp.topic):
+            if topics.is_retry(self.delivery.settings, tp.topic):
                 records = self.parking.admit(Partition(*tp), records, now)  # noqa: PLW2901 - the part that is due
             if records:
                 ready[tp] = records
         return self._delivered(ready)
 
     def _delivered(self, records: Mapping[Any, list[Any]]) -> dict[Any, list[Any]]:
-        deliver = self.state.ledger.deliver
+        deliver = self.delivery.ledger.deliver
         out = {}
         for tp, found in records.items():
             partition = Partition(tp.topic, tp.partition)
@@ -211,7 +211,7 @@ class Consumer(driver.Consumer):
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - Faust's signature
         """Commit what the ledger allows; Faust's timer calls this too."""
-        return await self.state.committer.commit()
+        return await self.delivery.committer.commit()
 
     async def store(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Commit offsets with their metadata.
@@ -226,7 +226,7 @@ class Consumer(driver.Consumer):
 
     def heard_recently(self) -> bool:
         """Whether the coordinator answered within the session timeout, so that the group still waits for us."""
-        return time.monotonic() - self._thread.heard_at < self.state.settings.session_timeout
+        return time.monotonic() - self._thread.heard_at < self.delivery.settings.session_timeout
 
     def is_member(self) -> bool:
         """Whether the group still knows this worker, as far as it has heard."""
@@ -235,45 +235,45 @@ class Consumer(driver.Consumer):
     def lag(self) -> int | None:
         """Return how many offsets are not handed over yet, or None before the broker has told."""
         total = 0
-        for partition in self.state.ledger.assigned:
+        for partition in self.delivery.ledger.assigned:
             try:
                 end = self._thread.client.highwater(TopicPartition(*partition))
             except (KafkaError, AssertionError):  # not assigned any more, in the client's own thread
                 continue
-            position = self.state.ledger.position(partition)
+            position = self.delivery.ledger.position(partition)
             if end is not None and position is not None:
                 total += max(0, end - position)
         return total
 
     async def wait_empty(self) -> None:
         """Drain, for as long as the setting allows; commit; let go of the rest, which comes again."""
-        drained = await self.state.drain(lambda: bool(self._unacked_messages))
-        await self.state.committer.last(clean=drained)
+        drained = await self.delivery.drain(lambda: bool(self._unacked_messages))
+        await self.delivery.committer.last(clean=drained)
         self._unacked_messages.clear()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drain and commit before letting go; Faust would drop its lists before it commits them."""
-        self.state.progress.rebalancing()
+        self.delivery.progress.rebalancing()
         self.parking.drop()
         await super().on_partitions_revoked(revoked)
         # Rebalances are eager: every partition is let go, and comes back with the next assignment.
-        self.state.forget()
+        self.delivery.forget()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Find out where each partition stands, before anything is fetched from it."""
         self._thread.heard_at = time.monotonic()
         self.parking.drop()
-        self.state.forget()
+        self.delivery.forget()
         partitions = [Partition(tp.topic, tp.partition) for tp in sorted(assigned)]
         while partitions and not self.app.should_stop:
             try:
                 await self._place(partitions)
                 break
             except KafkaError as error:
-                self.state.progress.complain(f"cannot read the committed offsets: {error!r}")
+                self.delivery.progress.complain(f"cannot read the committed offsets: {error!r}")
                 await asyncio.sleep(1)
         await super().on_partitions_assigned(assigned, generation_id)
-        self.state.progress.assigned(partitions)
+        self.delivery.progress.assigned(partitions)
 
     async def _place(self, partitions: list[Partition]) -> None:
         client, here = self._thread.client, self._thread.here
@@ -294,11 +294,11 @@ class Consumer(driver.Consumer):
             elif offset < begins[tp]:
                 lost[partition] = begins[tp] - offset
                 offset, metadata = begins[tp], ""
-            self.state.assign(partition, offset, metadata)
+            self.delivery.assign(partition, offset, metadata)
         if lost:
-            self.state.progress.lost(lost)
-            if not self.state.settings.allow_loss:
-                self.state.end(
+            self.delivery.progress.lost(lost)
+            if not self.delivery.settings.allow_loss:
+                self.delivery.end(
                     f"{sum(lost.values())} offsets were deleted by the broker before they were read; "
                     "to go on all the same set FEWNERD_ALLOW_LOSS=true",
                     Exit.FAILURE,
@@ -308,7 +308,7 @@ class Consumer(driver.Consumer):
 
     def _start(self, partition: Partition, begin: int, end: int, *, seen: bool) -> int:
         """Where to start on a partition without a commit; one that joined a known topic is read whole."""
-        settings = self.state.settings
+        settings = self.delivery.settings
         latest = settings.start == "latest" and not seen and not topics.is_retry(settings, partition.topic)
         return end if latest else begin
 
@@ -317,7 +317,7 @@ class Producer(driver.Producer):
     """Faust's producer service around an idempotent client that can be replaced after a fatal error."""
 
     def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:  # noqa: ARG002 - Faust's signature
-        settings = self.app.state.settings
+        settings = self.app.delivery.settings
         options: dict[str, Any] = {
             **settings.client_options(),
             "acks": "all",
