@@ -53,7 +53,8 @@ def broker_errors(settings: Settings) -> Iterator[None]:
     except kafka.UnknownTopicOrPartitionError as error:
         raise TopicsError(f"no such topic at {servers}: {_said(error)}") from error
     except (kafka.KafkaConnectionError, kafka.NodeNotReadyError) as error:
-        raise BrokerError(f"no broker answers at {servers}: {_said(error)}") from error
+        why = "" if "Unable to bootstrap" in str(error) else f": {_said(error)}"
+        raise BrokerError(f"no broker answers at {servers}{why}") from error
     except kafka.KafkaError as error:
         raise BrokerError(f"the broker at {servers} failed: {_said(error)}") from error
     except TimeoutError as error:
@@ -118,6 +119,7 @@ async def producer(settings: Settings, *, linger: float = 0.005) -> AsyncIterato
     client = AIOKafkaProducer(
         **settings.client_options(),
         acks="all",
+        enable_idempotence=settings.idempotence,
         compression_type=None if settings.compression == "none" else settings.compression,
         linger_ms=round(linger * 1000),
         max_request_size=settings.max_result_bytes,

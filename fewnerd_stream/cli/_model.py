@@ -1,0 +1,94 @@
+"""The model as the command line puts it together with the settings: loaded, or refused with its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fewnerd_stream.cli._group import BundleRefused
+from fewnerd_stream.taxonomy import CATEGORIES, LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from fewnerd_stream.settings import Settings
+    from model.bundle import Bundle
+    from model.tagger import Tagger
+
+
+def load_tagger(settings: Settings) -> Tagger:
+    """Load the model that the settings name, with their threads, thresholds and labels.
+
+    Raises:
+        BundleRefused: it cannot be used: files, labels, or scores that differ on this processor.
+    """
+    from model.bundle import BundleError, open_bundle
+    from model.tagger import Tagger
+
+    try:
+        bundle = open_bundle(settings.model)
+        check_labels(bundle)
+        return Tagger.load(
+            settings.model,
+            threads=settings.threads,
+            thresholds=thresholds(bundle, settings.thresholds),
+            labels=chosen(bundle, settings.labels),
+        )
+    except (BundleError, ValueError, OSError) as error:
+        raise BundleRefused(f"the model cannot be used: {error}") from error
+
+
+def check_labels(bundle: Bundle) -> None:
+    """Refuse a bundle with labels that are not Few-NERD's and that its config does not map to a category.
+
+    Raises:
+        BundleRefused: with the labels, and what to write into the config.
+    """
+    config = orjson.loads((bundle.folder / "config.json").read_bytes())
+    mapped = config.get("fewnerd", {}).get("categories", {})
+    strange = [label for label in bundle.labels[1:] if label not in LABELS and label not in mapped]
+    if strange:
+        raise BundleRefused(
+            f"the labels of {bundle.folder} are not Few-NERD's: {_some(strange)}. Map each to a category in its "
+            f'config.json: "fewnerd": {{"categories": {{"{strange[0]}": "<category>"}}}}'
+        )
+    wrong = sorted({coarse for coarse, _ in bundle.types[1:]} - set(CATEGORIES))
+    if wrong:
+        raise BundleRefused(
+            f"{bundle.folder} maps labels to what is no category: {_some(wrong)}. There are {', '.join(CATEGORIES)}"
+        )
+
+
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004 - as above
+
+
+def chosen(bundle: Bundle, wanted: Collection[str] | None) -> list[str] | None:
+    """Give the bundle's labels that are wanted, by name or by category; None for all.
+
+    Raises:
+        ValueError: none of the bundle's labels is among them.
+    """
+    if wanted is None:
+        return None
+    found = [
+        label
+        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True)
+        if label in wanted or coarse in wanted
+    ]
+    if not found:
+        raise ValueError(f"it finds none of the labels asked for: {_some(wanted)}")
+    return found
+
+
+def thresholds(bundle: Bundle, wanted: Mapping[str, float] | float) -> dict[str, float] | float:
+    """Give the least score of each of the bundle's labels; one for a label wins over its category's."""
+    if isinstance(wanted, float | int):
+        return float(wanted)
+    return {
+        label: wanted[label] if label in wanted else wanted[coarse]
+        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True)
+        if label in wanted or coarse in wanted
+    }
