@@ -7,23 +7,18 @@ could take its place. It knows neither idempotent producers nor transactions, an
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Self
+from typing import IO, Final, Self
 
+from fewnerd_stream.children import end_with_parent
 from fewnerd_stream.errors import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 HOST: Final = "127.0.0.1"
 _ATTEMPTS: Final = 3
@@ -134,7 +129,7 @@ class EmbeddedBroker:
                 stderr=subprocess.STDOUT,
                 env=environment | {"RUST_LOG": os.environ.get("RUST_LOG", "warn")},
                 start_new_session=True,  # a Ctrl-C is for us: we end the worker first, then the broker
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, in a library loaded before the fork
+                preexec_fn=end_with_parent(),  # noqa: PLW1509 - one system call
             )
         except OSError as error:
             raise EmbeddedBrokerError(f"the embedded broker {binary} does not start: {error}") from error
@@ -211,12 +206,3 @@ def _free_port() -> int:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """Return what a child calls before it becomes the broker: Linux then ends it with us."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    pr_set_pdeathsig = 1
-    return lambda: prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
+
+from fewnerd_stream.children import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
                 start_new_session=True,
-                preexec_fn=_end_with_parent(),
+                preexec_fn=end_with_parent(),
             )
         self.pid = self._child.pid
         atexit.register(self.kill)
@@ -87,10 +87,3 @@ def until(what: str, check: Callable[[], object], seconds: float = 60, every: fl
             message = f"not within {seconds:g} s: {what}"
             raise AssertionError(message)
         time.sleep(every)
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
