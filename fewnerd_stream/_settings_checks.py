@@ -142,11 +142,9 @@ def _apart(
     for name, part in names:
         # Kafka refuses two topics whose names differ in '.' and '_' only: its metrics cannot tell them apart.
         other, its_part = parts.setdefault(name.replace(".", "_"), (name, part))
-        if its_part is not part and (other, its_part) != (name, part):
+        if (other, its_part) != (name, part):
             same = "that is" if other == name else f"Kafka cannot tell it from {other},"
             yield f"{variable}: {name} would be {part}, and {same} {its_part}"
-        elif its_part is not part:
-            yield f"{variable}: {name} is named twice"
 
 
 def _security(settings: Settings) -> Iterator[str]:

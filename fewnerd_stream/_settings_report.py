@@ -56,13 +56,15 @@ def explained(
     error: ValidationError, given: Mapping[str, object], in_file: Mapping[str, object], path: Path | None
 ) -> Iterator[str]:
     """Say what is wrong with each value and where it came from; a secret's value is never repeated."""
+    named = set()
     for detail in error.errors(include_url=False, include_context=False):
         if not detail["loc"]:  # our own checks of what must fit together name the variables themselves
             yield from dict.fromkeys(detail["msg"].removeprefix("Value error, ").split("\n"))
             continue
         name = str(detail["loc"][0])
-        if detail["type"] in {"extra_forbidden", "default_factory_not_called"}:
-            continue  # named already, with the nearest; or the consequence of another
+        if name in named or detail["type"] in {"extra_forbidden", "default_factory_not_called"}:
+            continue  # named already, here or with the nearest; or the consequence of another
+        named.add(name)
         variable = PREFIX + name.upper()
         if name not in given and not os.environ.get(variable) and name in in_file:
             variable = f"{name} in {path}"

@@ -294,17 +294,6 @@ class Settings(BaseSettings):
             for name in (topic, *retry_names(topic, count), dead_topic(topic))
         }
 
-    def buffer_size(self, partitions: int | None = None) -> int:
-        """Count the records that Faust's buffer must hold, so that no fetch can fill it.
-
-        Args:
-            partitions: most partitions that this worker may be given, over all its topics; by default all of
-                them, with topics as `topics create` makes them.
-        """
-        if partitions is None:
-            partitions = self.partitions * len(self.input_topics) * (1 + len(self.retry_delays))
-        return max(4 * self.window_size * self.windows_in_flight, 5 * self.max_poll_records * partitions)
-
     def client_options(self) -> dict[str, Any]:
         """Give the arguments that every aiokafka client takes: where the brokers are and how to talk to them.
 

@@ -56,7 +56,7 @@ def _died(record: Record, error: BaseException | None = None) -> Outgoing:
 def _raised(error: Exception) -> Exception:
     """Give an error with a traceback."""
     try:
-        raise error
+        raise error  # noqa: TRY301 - all that this is for
     except Exception as raised:  # noqa: BLE001 - any that was given
         return raised
 
