@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import faust
 
@@ -159,7 +159,10 @@ def _check_topics(settings: Settings) -> None:
             log.warning("%s", problem.message)
     if errors:
         lines = "\n".join(f"  {problem.message}" for problem in errors)
-        message = f"the topics are not as they must be:\n{lines}\n`fewnerd-stream topics create` makes what is missing"
+        message = (
+            f"the topics are not as they must be:\n{lines}\n"
+            "`fewnerd-stream topics create` makes what is missing"
+        )
         raise TopicsError(message)
 
 

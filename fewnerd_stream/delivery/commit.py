@@ -56,7 +56,7 @@ class Committer:
             return stored
 
     async def last(self, *, clean: bool) -> None:
-        """Commit before the partitions go, within seconds; in good order (``clean``), take back the starts."""
+        """Commit before the partitions go, within seconds; if all is done, take back the starts too."""
         try:
             await asyncio.wait_for(self._last(clean=clean), _LAST_COMMIT_SECONDS)
         except TimeoutError:

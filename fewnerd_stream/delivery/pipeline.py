@@ -140,7 +140,8 @@ class Pipeline:
     async def _finish(self, window: Window, ack: Callable[[Any], Any]) -> None:
         state = self._state
         outcomes = await self._outcomes(window)
-        plan = [(out, r.partition) for r, o in zip(window.records, outcomes, strict=True) for out in o.outgoing]
+        pairs = zip(window.records, outcomes, strict=True)
+        plan = [(out, record.partition) for record, outcome in pairs for out in outcome.outgoing]
         await self._owned(window)
         await self._publisher.publish(plan, lambda: state.owns(window.epoch))
         if window.epoch != state.ledger.epoch:
@@ -152,7 +153,7 @@ class Pipeline:
         state.committer.kick()
 
     async def _owned(self, window: Window) -> None:
-        """Wait until the coordinator was heard from: a worker that was frozen may have lost its partitions."""
+        """Wait until the coordinator was heard from: a worker that was frozen may own nothing any more."""
         while not self._state.consumer_heard():
             if not self._state.owns(window.epoch):
                 raise Dropped

@@ -25,9 +25,13 @@ class TaggerLike(Protocol):
     """What the worker needs of a tagger; ``tag`` is called from several threads at a time."""
 
     @property
-    def info(self) -> ModelLike: ...
+    def info(self) -> ModelLike:
+        """Say which model it is."""
+        ...
 
-    def tag(self, texts: Sequence[str], /) -> Sequence[Sequence[EntityLike]]: ...
+    def tag(self, texts: Sequence[str], /) -> Sequence[Sequence[EntityLike]]:
+        """Find the entities of each text."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,13 +95,12 @@ class Processor:
         for made in outgoing:
             size = size_of(made)
             if size > settings.max_result_bytes:
-                error = Reject(
-                    Reason.RESULT_TOO_LARGE,
+                message = (
                     f"the enriched record for {made.topic} takes {size:,} bytes; "
-                    f"FEWNERD_MAX_RESULT_BYTES allows {settings.max_result_bytes:,}",
-                    "encode",
+                    f"FEWNERD_MAX_RESULT_BYTES allows {settings.max_result_bytes:,}"
                 )
-                return self._dead(record, source, error.reason, error.stage, error)
+                refused = Reject(Reason.RESULT_TOO_LARGE, message, "encode")
+                return self._dead(record, source, refused.reason, refused.stage, refused)
         return Outcome("enriched", tuple(outgoing))
 
     def _failed(self, record: Record, source: Source, failure: Failed) -> Outcome:
@@ -116,5 +119,6 @@ class Processor:
 
 def size_of(record: Outgoing) -> int:
     """Return the bytes that a record takes on the wire, uncompressed, at most."""
-    headers = sum(len(name) + len(value) + 10 for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers + _RECORD_OVERHEAD
+    headers = sum(len(name) + len(value or b"") + 10 for name, value in record.headers)
+    key, value = record.key or b"", record.value or b""
+    return len(key) + len(value) + headers + _RECORD_OVERHEAD

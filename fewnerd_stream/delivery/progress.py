@@ -49,7 +49,9 @@ class Progress:
     def dropped(self, count: int) -> None:
         """Count documents of windows that were no longer ours to publish; their new owner does them again."""
         self.counts["dropped"] += count
-        log.warning("dropped %d documents of partitions that another worker has now; it does them again", count)
+        log.warning(
+            "dropped %d documents: another worker has their partitions now, and does them again", count
+        )
 
     def moved(self) -> None:
         """Note that something was handed over, or that nothing is there to do."""

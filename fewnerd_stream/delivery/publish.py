@@ -1,4 +1,4 @@
-"""Confirmed publishing: it returns when every record is stored, and until then waits, says so, drops nothing."""
+"""Confirmed publishing: returns when every record is stored; until then it waits, says so, drops nothing."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class Publisher:
                 if not owned():
                     raise Dropped
                 self._progress.waiting(f"{len(waiting)} records not acknowledged yet")
-        failed = []
-        for record, future in zip(records, futures, strict=False):
-            caught = future.exception()
-            if caught is not None:
-                error = error or caught
-                failed.append(record)
+        failed: list[tuple[Outgoing, int]] = []
+        for item, future in zip(records, futures, strict=False):
+            refused = future.exception()
+            if refused is not None:
+                error = error or refused
+                failed.append(item)
         return [*failed, *records[len(futures) :]], error
 
     async def _place(self, topic: str, source: int) -> int | None:

@@ -82,7 +82,7 @@ class Starts:
         return out
 
     def moved(self, partition: Partition, offset: int) -> None:
-        """Note a new head: the count begins anew, or stays at ``SUSPECT`` up to where the last one crashed."""
+        """Note a new head: the count begins anew, or stays ``SUSPECT`` up to where the last one crashed."""
         head = self._heads.get(partition)
         if head is None or offset <= head.offset:
             return

@@ -63,7 +63,7 @@ class State:
         return self.consumer is not None and self.consumer.heard_recently()
 
     async def drain(self, busy: Callable[[], bool]) -> bool:
-        """Wait until nothing taken is at work, for the drain's length at most; return whether that was reached."""
+        """Wait until nothing taken is at work, at most for the drain's length; return whether that came."""
         self.progress.draining()
         deadline = time.monotonic() + self.settings.drain
         epoch = self.ledger.epoch

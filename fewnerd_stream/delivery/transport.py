@@ -52,8 +52,8 @@ def check_faust() -> None:
         raise Stop(message)
     if getattr(faust.streams, "_CStreamIterator", None) is None:
         message = (
-            "faust-streaming is installed without its compiled parts, whose pure-Python twin acks events of "
-            "an older generation; install a wheel, or a compiler and `pip install --no-binary faust-streaming`"
+            "faust-streaming is installed without its compiled parts, and their pure-Python twin acks events "
+            "of an older generation; install a wheel, or a compiler and build it"
         )
         raise Stop(message)
     for owner, name in (
@@ -77,7 +77,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         settings = self.app.delivery.settings
         self._assignor = RoundRobinPartitionAssignor
-        consumer = aiokafka.AIOKafkaConsumer(
+        return aiokafka.AIOKafkaConsumer(
             **settings.client_options(),
             group_id=settings.group,
             group_instance_id=settings.instance_id,
@@ -97,7 +97,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=settings.max_message_bytes + 65_536,
         )
-        return consumer
 
     async def on_start(self) -> None:
         """Start the client, and note from then on when the group's coordinator was last heard from."""
@@ -153,7 +152,7 @@ class Consumer(driver.Consumer):
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's own annotation is narrower
+            await self.wait(self.can_resume_flow)
         active = self._get_active_partitions()
         state = self.delivery
         full = state.ledger.in_flight >= state.backlog or state.ledger.bytes_in_flight >= BACKLOG_BYTES
@@ -209,7 +208,11 @@ class Consumer(driver.Consumer):
         self._unacked_messages.discard(message)
         return True
 
-    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - Faust's signature
+    async def commit(  # Faust's signature
+        self,
+        topics: Any = None,  # noqa: ARG002
+        start_new_transaction: bool = True,  # noqa: ARG002, FBT001, FBT002
+    ) -> bool:
         """Commit what the ledger allows; Faust's timer calls this too."""
         return await self.delivery.committer.commit()
 
@@ -225,7 +228,7 @@ class Consumer(driver.Consumer):
     # -- ownership -------------------------------------------------------------------------------------
 
     def heard_recently(self) -> bool:
-        """Whether the coordinator answered within the session timeout, so that the group still waits for us."""
+        """Whether the coordinator answered within the session timeout, so that we still count as alive."""
         return time.monotonic() - self._thread.heard_at < self.delivery.settings.session_timeout
 
     def is_member(self) -> bool:
@@ -325,7 +328,8 @@ class Producer(driver.Producer):
             "compression_type": None if settings.compression == "none" else settings.compression,
             "linger_ms": 0,
             "max_batch_size": 131_072,
-            "max_request_size": settings.max_result_bytes + 1_048_576,
+            # Sizes are settled before: enriched records by the settings, the others by having been read.
+            "max_request_size": 256 * 1_048_576,
             "request_timeout_ms": int(settings.request_timeout * 1000),
             "metadata_max_age_ms": METADATA_AGE_MS,
         }
@@ -338,13 +342,13 @@ class Producer(driver.Producer):
 
     async def renew(self) -> None:
         """Replace the client by a new one with an id of its own; what the old one still holds may be sent."""
-        old, self._producer = self._producer, self._new_producer()
+        old = self.client
+        self._producer = self._new_producer()
         await self._producer.start()
-        if old is not None:
-            try:
-                await asyncio.wait_for(old.stop(), 5)
-            except (KafkaError, TimeoutError) as error:
-                self.log.warning("the old producer did not stop cleanly: %r", error)
+        try:
+            await asyncio.wait_for(old.stop(), 5)
+        except (KafkaError, TimeoutError) as error:
+            self.log.warning("the old producer did not stop cleanly: %r", error)
 
 
 class Transport(driver.Transport):

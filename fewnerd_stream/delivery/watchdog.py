@@ -1,4 +1,4 @@
-"""Watches that something is handed over while there is something to do; writes the health file and the log line."""
+"""Watches that something is handed over while something is to do; writes the health file and the log line."""
 
 from __future__ import annotations
 

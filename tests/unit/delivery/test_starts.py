@@ -20,7 +20,9 @@ class Broker:
         self.commits = {A: (0, ""), B: (0, "")}
 
 
-def run(broker: Broker, log: dict[Partition, int], killers: set[tuple[Partition, int]], window: int) -> list[object]:
+def run(
+    broker: Broker, log: dict[Partition, int], killers: set[tuple[Partition, int]], window: int
+) -> list[object]:
     """Run one process until it dies or has read all; return the offsets that it declared dead."""
     starts, dead = Starts(), []
     for partition, (offset, metadata) in broker.commits.items():
