@@ -121,7 +121,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def is_member(self) -> bool:
         """Whether the group still knows this worker, as far as it has heard."""
-        return bool(self.client._coordinator.generation > 0)  # noqa: SLF001 - nothing public tells it
+        # -1 is no generation; Kafka counts them from 1, the embedded broker from 0.
+        return bool(self.client._coordinator.generation >= 0)  # noqa: SLF001 - nothing public tells it
 
     async def here(self, coroutine: Any) -> Any:
         """Run a coroutine of the client in its own thread, beside a long poll that may be under way."""
