@@ -13,7 +13,7 @@ B = Partition("raw.retry.1", 1)
 
 
 def due(record: tuple[int, int]) -> int:
-    """A record is (offset, due time)."""
+    """Take the due time out of a record, which is (offset, due time)."""
     return record[1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def test_exactly_the_culprits_fail(numbers: list[int], bad: set[int]) -> None:
         return [entities(text) for text in texts]
 
     texts = [str(n) for n in numbers]
-    found = tag_all(texts, tag)  # type: ignore[arg-type]  # strings stand for entities
+    found: list[Any] = tag_all(texts, tag)  # type: ignore[arg-type]  # strings stand for entities
     for number, result in zip(numbers, found, strict=True):
         if number in bad:
             assert isinstance(result, Failed)
@@ -43,7 +43,7 @@ def test_exactly_the_culprits_fail(numbers: list[int], bad: set[int]) -> None:
 def test_a_model_that_always_raises_stops_everything() -> None:
     """It fails on a known-good sentence too, so no document is to blame."""
 
-    def tag(texts: Sequence[str]) -> list[list[str]]:
+    def tag(_: Sequence[str]) -> list[list[str]]:
         raise OSError("no model")
 
     with pytest.raises(Stop, match="known-good sentence"):
@@ -62,7 +62,8 @@ def test_a_model_that_fails_at_random_costs_no_document() -> None:
     failed = 0
     for first in range(0, 4000, 32):
         texts = [str(n) for n in range(first, first + 32)]
-        for text, result in zip(texts, tag_all(texts, tag), strict=True):  # type: ignore[arg-type]  # as above
+        found: list[Any] = tag_all(texts, tag)  # type: ignore[arg-type]  # strings stand for entities
+        for text, result in zip(texts, found, strict=True):
             failed += isinstance(result, Failed)
             assert isinstance(result, Failed) or result == [text]
     assert failed <= 1

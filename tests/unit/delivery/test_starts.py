@@ -22,9 +22,10 @@ class Broker:
 
 def run(
     broker: Broker, log: dict[Partition, int], killers: set[tuple[Partition, int]], window: int
-) -> list[object]:
-    """Run one process until it dies or has read all; return the offsets that it declared dead."""
-    starts, dead = Starts(), []
+) -> list[tuple[Partition, int] | None]:
+    """Run one process until it dies or has read all; return the offsets that it declared dead, None for its own end."""
+    starts = Starts()
+    dead: list[tuple[Partition, int] | None] = []
     for partition, (offset, metadata) in broker.commits.items():
         starts.assign(partition, offset, metadata)
     position = {partition: offset for partition, (offset, _) in broker.commits.items()}
@@ -34,7 +35,7 @@ def run(
         batch = batch[:1] if starts.suspect() else batch
         if not batch:
             return dead
-        for partition, offset in starts.count({p: o for p, o in batch}).items():
+        for partition, offset in starts.count(dict(batch)).items():
             broker.commits[partition] = (offset, starts.metadata(partition))
         if size == 1 and len(batch) == 1 and starts.condemned(*batch[0]):
             dead.append(batch[0])
@@ -53,7 +54,8 @@ def run(
 )
 def test_exactly_the_killers_end_as_dead(killers: set[tuple[Partition, int]], window: int) -> None:
     """Whatever stands beside it, each killer is declared dead after a bounded number of crashes, alone."""
-    broker, dead = Broker(), []
+    broker = Broker()
+    dead: list[tuple[Partition, int]] = []
     for _ in range(len(killers) * (2 * CONDEMNED + SUSPECT) + 1):
         found = run(broker, {A: 12, B: 12}, killers, window)
         dead.extend(item for item in found if item is not None)

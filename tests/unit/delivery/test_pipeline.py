@@ -1,0 +1,275 @@
+"""The pipeline: whatever finishes first, windows are published as they were read, and acked once stored."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka.errors import NotEnoughReplicasError
+
+from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.delivery.pipeline import Pipeline
+from fewnerd_stream.delivery.process import Outcome
+from fewnerd_stream.delivery.publish import Dropped, Publisher
+from fewnerd_stream.delivery.state import State
+from fewnerd_stream.errors import Stop
+from fewnerd_stream.records import Outgoing
+from fewnerd_stream.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from fewnerd_stream.records import Record
+
+A = Partition("raw-documents", 0)
+
+
+@dataclasses.dataclass
+class Message:
+    """A Faust message, as far as the pipeline looks."""
+
+    offset: int
+    value: bytes
+    topic: str = A.topic
+    partition: int = A.partition
+    timestamp: float = 0.0
+    key: bytes | None = b"k"
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclasses.dataclass
+class Event:
+    """A Faust event."""
+
+    message: Message
+
+
+class Broker:
+    """Stands for the producer: keeps what is stored, refuses what it is told to refuse."""
+
+    def __init__(self) -> None:
+        """Take everything."""
+        self.stored: list[bytes] = []
+        self.refuse: list[bytes] = []
+        self.renewed = 0
+        self.hold: asyncio.Event | None = None
+
+    @property
+    def client(self) -> Broker:
+        """It is its own client."""
+        return self
+
+    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[None]:  # noqa: ARG002
+        """Store a value, or refuse it once."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if value in self.refuse:
+            self.refuse.remove(value)
+            future.set_exception(NotEnoughReplicasError())
+        elif self.hold is not None:
+            task = asyncio.ensure_future(self._later(value, future))
+            future.add_done_callback(lambda _: task.cancel())
+        else:
+            self.stored.append(value)
+            future.set_result(None)
+        return future
+
+    async def _later(self, value: bytes, future: asyncio.Future[None]) -> None:
+        assert self.hold is not None
+        await self.hold.wait()
+        self.stored.append(value)
+        future.set_result(None)
+
+    async def renew(self) -> None:
+        """Count it."""
+        self.renewed += 1
+
+
+class Group:
+    """Stands for the consumer: keeps commits, and is a member until it is told otherwise."""
+
+    def __init__(self) -> None:
+        """Be a member that the coordinator answers."""
+        self.member, self.heard = True, True
+        self.commits: list[dict[Partition, tuple[int, str]]] = []
+
+    def is_member(self) -> bool:
+        """Say it."""
+        return self.member
+
+    def heard_recently(self) -> bool:
+        """Say it."""
+        return self.heard
+
+    async def store(self, offsets: dict[Partition, tuple[int, str]]) -> None:
+        """Keep a commit."""
+        self.commits.append(offsets)
+
+
+class Model:
+    """Makes one record of each, with the means to hold a window back or to fail."""
+
+    def __init__(self) -> None:
+        """Hold nothing back."""
+        self.gates: dict[int, threading.Event] = {}
+        self.stops = 0
+
+    def process(self, records: Sequence[Record]) -> list[Outcome]:
+        """Wait at the first record's gate, or raise Stop as often as told."""
+        gate = self.gates.get(records[0].offset)
+        if gate is not None:
+            assert gate.wait(20)
+        if self.stops:
+            self.stops -= 1
+            raise Stop("the model is broken")
+        return [Outcome("enriched", (Outgoing("entities.person", r.key, r.value or b""),)) for r in records]
+
+    def crashed(self, record: Record) -> Outcome:
+        """Bury a record."""
+        return Outcome("dead", (Outgoing("raw-documents.dead", record.key, b"dead"),), "crash")
+
+
+@dataclasses.dataclass
+class Bench:
+    """A pipeline at work, and all it touches."""
+
+    state: State
+    broker: Broker
+    group: Group
+    model: Model
+    pipeline: Pipeline
+    acked: list[int]
+
+    async def window(self, *offsets: int) -> None:
+        """Deliver and submit a window."""
+        for offset in offsets:
+            assert self.state.ledger.deliver(A, offset)
+        events = [Event(Message(offset, b"%d" % offset)) for offset in offsets]
+
+        async def ack(event: Event) -> None:
+            self.acked.append(event.message.offset)
+
+        await self.pipeline.submit(events, ack)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for a condition."""
+        async with asyncio.timeout(20):
+            while not true():  # noqa: ASYNC110 - whatever the condition, no event tells it
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def bench(tmp_path: Any) -> AsyncIterator[Bench]:
+    """Give a pipeline whose partition stands at offset 0."""
+    settings = load_settings(window_size=4, windows_in_flight=2, health_file=tmp_path / "health.json")
+
+    def end(reason: str, code: object) -> None:
+        raise AssertionError(reason, code)
+
+    state = State(settings, end)
+    group, broker, model = Group(), Broker(), Model()
+    state.consumer = group  # type: ignore[assignment]  # as far as it is asked
+    state.assign(A, 0, "")
+    pipeline = Pipeline(state, model, lambda: broker)  # type: ignore[arg-type, return-value]  # the same
+    tasks = [asyncio.ensure_future(pipeline.run()), asyncio.ensure_future(state.committer.run())]
+    yield Bench(state, broker, group, model, pipeline, [])
+    for gate in model.gates.values():
+        gate.set()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_window_that_finishes_first_waits_for_the_one_before(bench: Bench) -> None:
+    """Publishing keeps the order of reading, and commits follow it."""
+    bench.model.gates[0] = threading.Event()
+    await bench.window(0, 1)
+    await bench.window(2, 3)
+    await asyncio.sleep(0.1)
+    assert bench.broker.stored == []
+    bench.model.gates[0].set()
+    await bench.until(lambda: bench.acked == [0, 1, 2, 3])
+    assert bench.broker.stored == [b"0", b"1", b"2", b"3"]
+    await bench.until(lambda: bench.group.commits[-1].get(A) == (4, ""))
+
+
+async def test_nothing_is_acked_before_it_is_stored(bench: Bench) -> None:
+    """While the broker has not confirmed, nothing is handed over and nothing committed past the head."""
+    bench.broker.hold = asyncio.Event()
+    await bench.window(0, 1)
+    await asyncio.sleep(0.1)
+    assert bench.acked == []
+    assert bench.state.ledger.position(A) == 0
+    bench.broker.hold.set()
+    await bench.until(lambda: bench.acked == [0, 1])
+
+
+async def test_a_broken_model_is_waited_for(bench: Bench) -> None:
+    """Stop hands nothing over; the window is tried again, and comes out once the model works."""
+    bench.model.stops = 1
+    await bench.window(0)
+    await bench.until(lambda: bench.state.progress.state == "waiting")
+    assert bench.broker.stored == []
+    await bench.until(lambda: bench.acked == [0])
+    assert bench.broker.stored == [b"0"]
+
+
+async def test_a_window_of_a_past_epoch_is_dropped_unpublished(bench: Bench) -> None:
+    """What was taken before a revocation is not published after it, and is counted."""
+    bench.model.gates[0] = threading.Event()
+    await bench.window(0, 1)
+    bench.state.forget()
+    bench.model.gates[0].set()
+    await bench.until(lambda: bench.state.progress.counts["dropped"] == 2)
+    assert bench.broker.stored == []
+    assert bench.acked == []
+
+
+async def test_a_worker_that_was_frozen_publishes_nothing_until_it_hears_from_the_group(bench: Bench) -> None:
+    """Silence of the coordinator for a session's length holds publishing back; a lost membership drops it."""
+    bench.group.heard = False
+    await bench.window(0)
+    await asyncio.sleep(0.2)
+    assert bench.broker.stored == []
+    bench.group.member = False
+    await bench.until(lambda: bench.state.progress.counts["dropped"] == 1)
+    assert bench.broker.stored == []
+
+
+async def test_suspicion_tries_documents_one_at_a_time(bench: Bench) -> None:
+    """After three starts at a head, each document is counted, tried and committed before the next."""
+    bench.state.assign(A, 0, "fewnerd:1;starts=3;until=2")
+    await bench.window(0, 1, 2)
+    await bench.until(lambda: bench.acked == [0, 1, 2])
+    seen = [commit[A] for commit in bench.group.commits if A in commit]
+    assert [offset for offset, _ in seen] == [0, 1, 1, 2, 2, 3]
+    assert all(metadata.startswith("fewnerd:1;starts=4") for _, metadata in seen[::2])
+
+
+async def test_a_document_that_never_survives_is_buried_without_being_tried(bench: Bench) -> None:
+    """After six starts, three of them alone, the head goes to the dead letters and its successor does not."""
+    bench.state.assign(A, 0, "fewnerd:1;starts=6;until=1")
+    await bench.window(0, 1)
+    await bench.until(lambda: bench.acked == [0, 1])
+    assert bench.broker.stored == [b"dead", b"1"]
+    assert bench.state.progress.dead_by_reason == {"crash": 1}
+
+
+async def test_only_what_was_refused_is_sent_again(bench: Bench) -> None:
+    """After a refusal the producer is replaced, and the stored records are not repeated."""
+    bench.broker.refuse = [b"1"]
+    await bench.window(0, 1, 2)
+    await bench.until(lambda: bench.acked == [0, 1, 2])
+    assert bench.broker.stored == [b"0", b"2", b"1"]
+    assert bench.broker.renewed == 1
+
+
+async def test_publishing_ends_when_the_partitions_are_gone(bench: Bench) -> None:
+    """A publish that hangs lets go as soon as it is no longer ours."""
+    bench.broker.hold = asyncio.Event()
+    owned = [True, True, False]
+    publisher = Publisher(lambda: bench.broker, bench.state.progress)  # type: ignore[arg-type, return-value]  # as above
+    with pytest.raises(Dropped):
+        await publisher.publish([(Outgoing("t", b"k", b"v"), 0)], lambda: owned.pop(0))
