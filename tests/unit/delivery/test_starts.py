@@ -23,7 +23,7 @@ class Broker:
 def run(
     broker: Broker, log: dict[Partition, int], killers: set[tuple[Partition, int]], window: int
 ) -> list[tuple[Partition, int] | None]:
-    """Run one process until it dies or has read all; return the offsets that it declared dead, None for its own end."""
+    """Run one process until it dies or has read all; return the dead, and None for its own end."""
     starts = Starts()
     dead: list[tuple[Partition, int] | None] = []
     for partition, (offset, metadata) in broker.commits.items():
