@@ -31,6 +31,8 @@ _Client = TypeVar("_Client", AIOKafkaAdminClient, AIOKafkaConsumer, AIOKafkaProd
 _STOP: Final = 5.0
 _BATCH: Final = 500
 _POLL_MS: Final = 500
+_LOOK_MS: Final = 20
+_FOLLOW_MS: Final = 500
 _REFUSED: Final = (
     kafka.AuthenticationFailedError,
     kafka.ClusterAuthorizationFailedError,
@@ -75,6 +77,7 @@ async def _opened(settings: Settings, client: _Client) -> AsyncIterator[_Client]
             try:
                 async with asyncio.timeout(REACH):
                     await client.start()
+                    await asyncio.sleep(0)  # aiokafka's tasks must have begun before they can be stopped
             except TimeoutError as error:
                 raise BrokerError(
                     f"no broker answers at {settings.bootstrap_servers} within {REACH:g} s"
@@ -98,14 +101,21 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """Open a consumer that is in no group: it looks, and moves nobody's offsets."""
+async def consumer(settings: Settings, *, follow: bool = False) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer that is in no group: it looks, and moves nobody's offsets.
+
+    Args:
+        settings: where the broker is.
+        follow: it is to wait for what comes. Else it reads what is there, and asks at short intervals, since
+            aiokafka goes on to another partition only when its request for the last one was answered.
+    """
     client = AIOKafkaConsumer(
         **settings.client_options(),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=settings.isolation,
+        fetch_max_wait_ms=_FOLLOW_MS if follow else _LOOK_MS,
         request_timeout_ms=round(settings.request_timeout * 1000),
         max_partition_fetch_bytes=max(1 << 20, settings.max_message_bytes),
     )

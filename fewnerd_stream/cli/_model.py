@@ -50,13 +50,14 @@ def check_labels(bundle: Bundle) -> None:
     strange = [label for label in bundle.labels[1:] if label not in LABELS and label not in mapped]
     if strange:
         raise BundleRefused(
-            f"the labels of {bundle.folder} are not Few-NERD's: {_some(strange)}. Map each to a category in its "
-            f'config.json: "fewnerd": {{"categories": {{"{strange[0]}": "<category>"}}}}'
+            f"the labels of {bundle.folder} are not Few-NERD's: {_some(strange)}. Map each to a category in "
+            f'its config.json: "fewnerd": {{"categories": {{"{strange[0]}": "<category>"}}}}'
         )
     wrong = sorted({coarse for coarse, _ in bundle.types[1:]} - set(CATEGORIES))
     if wrong:
         raise BundleRefused(
-            f"{bundle.folder} maps labels to what is no category: {_some(wrong)}. There are {', '.join(CATEGORIES)}"
+            f"{bundle.folder} maps labels to what is no category: {_some(wrong)}. "
+            f"There are {', '.join(CATEGORIES)}"
         )
 
 

@@ -87,7 +87,7 @@ def _names_in(path: str | Path | None) -> set[str]:
 
 def defaults_as_toml() -> Iterator[str]:
     """Write a settings file that says what the defaults say; what has none, or depends, is commented out."""
-    yield "# Settings of fewnerd-stream, for --config FILE or FEWNERD_CONFIG. The environment wins over them.\n"
+    yield "# Settings of fewnerd-stream, for --config FILE or FEWNERD_CONFIG. The environment wins.\n"
     for row in settings_table():
         default = Settings.model_fields[row.name].default
         yield f"\n# {row.meaning}\n"

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fewnerd_stream.settings import Settings
-    from model.tagger import Entity
 
 _SLAB: Final = 64
 _JSON_LINES: Final = (".jsonl", ".ndjson")
+_FILES: Final = (*_JSON_LINES, ".json", ".md", ".text", ".txt")
+"""What a word with such an end is likely meant to be: a file, and no text to tag."""
 
 
-class NoText(click.ClickException):  # noqa: N818 - what is missing
+class NoText(click.ClickException):
     """An input in which there is no text."""
 
     exit_code = Exit.FAILURE
@@ -46,8 +47,8 @@ class NoText(click.ClickException):  # noqa: N818 - what is missing
 def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> None:
     """Find the entities in a text, a file, or standard input (-), and mark them in it.
 
-    A file is one text, however long; or one a line with --lines; or, if its name ends in .jsonl or .ndjson, one
-    JSON object a line with the text in a field (see --text-field). With --json there is an object a line:
+    A file is one text, however long; or one a line with --lines; or, if its name ends in .jsonl or .ndjson,
+    one JSON object a line with the text in a field (see --text-field). With --json there is an object a line:
     "text", "entities", and "id" where there was one; "start" and "end" count Unicode code points.
     """
     from fewnerd_stream.cli._model import load_tagger
@@ -93,7 +94,7 @@ def _documents(source: str, settings: Settings, *, lines: bool) -> Iterator[dict
         data = path.read_bytes()
         name, as_objects = source, path.suffix.lower() in _JSON_LINES
     else:
-        if path.suffix and not any(character.isspace() for character in source):
+        if path.suffix.lower() in _FILES and not any(character.isspace() for character in source):
             raise NoText(f"{source}: no such file")
         yield {"text": source}
         return
@@ -105,7 +106,7 @@ def _documents(source: str, settings: Settings, *, lines: bool) -> Iterator[dict
     except UnicodeDecodeError as error:
         raise NoText(f"{name} is not UTF-8: byte {error.start} is {data[error.start]:#04x}") from error
     if lines:
-        yield from ({"text": line} for line in text.splitlines() if line.strip())
+        yield from ({"text": line} for line in text.split("\n") if line.strip())
     else:
         yield {"text": text}
 
@@ -118,7 +119,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _objects(data: bytes, name: str, settings: Settings) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
