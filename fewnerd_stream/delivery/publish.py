@@ -10,6 +10,8 @@ from aiokafka.errors import KafkaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import aiokafka
+
     from fewnerd_stream.delivery.progress import Progress
     from fewnerd_stream.delivery.transport import Producer
     from fewnerd_stream.records import Outgoing
@@ -67,13 +69,7 @@ class Publisher:
         for record, source in records:
             try:
                 partition = None if record.key is not None else await self._place(record.topic, source)
-                future = await client.send(
-                    record.topic,
-                    record.value,
-                    key=record.key,
-                    headers=list(record.headers),
-                    partition=partition,
-                )
+                future = await _send(client, record, partition)
             except KafkaError as caught:
                 error = caught
                 break
@@ -104,3 +100,20 @@ class Publisher:
             await self._producer().renew()
         except KafkaError as error:
             self._progress.waiting(f"no new producer: {error!r}")
+
+
+async def _send(
+    client: aiokafka.AIOKafkaProducer, record: Outgoing, partition: int | None
+) -> asyncio.Future[object]:
+    """Hand a record to the client; its future is the broker's word."""
+    headers = list(record.headers)
+    if record.key is None and record.value is None and partition is not None:
+        # Kafka takes a record with neither, so one may be read and must be handed on; `send` refuses it.
+        batch = client.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=headers)
+        alone: asyncio.Future[object] = await client.send_batch(batch, record.topic, partition=partition)
+        return alone
+    future: asyncio.Future[object] = await client.send(
+        record.topic, record.value, key=record.key, headers=headers, partition=partition
+    )
+    return future
