@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -98,7 +98,7 @@ def alter_topic(bootstrap: str, topic: str, config: Mapping[str, str]) -> None:
 def produce(
     bootstrap: str,
     topic: str,
-    records: Iterable[New | bytes],
+    records: Iterable[New | bytes | None],
     *,
     transactional: str | None = None,
     abort: bool = False,
@@ -119,7 +119,7 @@ def produce(
     places: dict[int, Place] = {}
     total = 0
     for number, record in enumerate(records):
-        new = New(record) if isinstance(record, bytes) else record
+        new = record if isinstance(record, New) else New(record)
 
         def stored(error: KafkaError | None, message: Any, number: int = number) -> None:
             if error is not None:
@@ -185,16 +185,22 @@ class Observer:
             for part in known[topic].partitions
         ]
 
-    def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
-        """Give the end offset of each partition."""
+    def ends(self, topics: Iterable[str], seconds: float = 60) -> dict[tuple[str, int], int]:
+        """Give the end offset of each partition.
+
+        It is asked for by a fetch: to ListOffsets the embedded broker answers with the last batch's start.
+        """
+        found: dict[tuple[str, int], int] = {}
+        parts = self.partitions(topics)
         consumer = Consumer({**self._options, "group.id": "observer"})
         try:
-            return {
-                (part.topic, part.partition): consumer.get_watermark_offsets(part, timeout=_TIMEOUT)[1]
-                for part in self.partitions(topics)
-            }
+            for part in parts:
+                part.offset = max(0, consumer.get_watermark_offsets(part, timeout=_TIMEOUT)[1] - 1)
+            for _ in self._until_ends(consumer, parts, found, seconds):
+                pass
         finally:
             consumer.close()
+        return found
 
     def committed(self, group: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """Give the group's committed offset of each partition; -1001 where there is none."""
@@ -215,31 +221,34 @@ class Observer:
     def read(self, topics: Iterable[str], seconds: float = 60) -> list[Message]:
         """Read all records from the start to the ends as they are now."""
         parts = self.partitions(topics)
-        if not parts:
-            return []
         for part in parts:
             part.offset = 0
         consumer = Consumer({**self._options, "group.id": "observer"})
-        found: list[Message] = []
-        waiting = {(part.topic, part.partition) for part in parts}
-        deadline = time.monotonic() + seconds
         try:
-            consumer.assign(parts)
-            while waiting:
-                assert time.monotonic() < deadline, (
-                    f"not read to their ends within {seconds:g} s: {sorted(waiting)}"
-                )
-                for message in consumer.consume(1000, timeout=0.5):
-                    error = message.error()
-                    if error is None:
-                        found.append(_message(message))
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        waiting.discard((message.topic(), message.partition()))
-                    elif not error.retriable() and error.fatal():
-                        raise KafkaException(error)
+            return [_message(message) for message in self._until_ends(consumer, parts, {}, seconds)]
         finally:
             consumer.close()
-        return found
+
+    def _until_ends(
+        self,
+        consumer: Consumer,
+        parts: list[TopicPartition],
+        ends: dict[tuple[str, int], int],
+        seconds: float,
+    ) -> Iterator[Any]:
+        """Give the messages of partitions from their offsets on, and note where each ends."""
+        deadline = time.monotonic() + seconds
+        consumer.assign(parts)
+        while len(ends) < len(parts):
+            assert time.monotonic() < deadline, f"not read to the ends within {seconds:g} s: {parts}, {ends}"
+            for message in consumer.consume(1000, timeout=0.5):
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends[message.topic(), message.partition()] = message.offset()
+                elif error.fatal():
+                    raise KafkaException(error)
 
 
 def _message(message: Any) -> Message:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -163,12 +162,14 @@ def main() -> int:
     """Run a worker with the tagger that ``TEST_TAGGER`` names."""
     from agents.enrich import add_enrich
     from fewnerd_stream.app import run_worker
+    from fewnerd_stream.logs import setup_logging
     from fewnerd_stream.settings import load_settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = load_settings()
+    setup_logging(settings)
     module, _, name = os.environ["TEST_TAGGER"].partition(":")
     factory = getattr(importlib.import_module(module), name)
-    return run_worker(load_settings(), factory, add_enrich)
+    return run_worker(settings, factory, add_enrich)
 
 
 if __name__ == "__main__":
