@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -10,23 +11,53 @@ from fewnerd_stream.cli._group import BundleRefused
 from fewnerd_stream.taxonomy import CATEGORIES, LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from fewnerd_stream.documents import EntityLike, ModelLike
     from fewnerd_stream.settings import Settings
-    from model.bundle import Bundle
-    from model.tagger import Tagger
 
 
-def load_tagger(settings: Settings) -> Tagger:
+class BundleLike(Protocol):
+    """What is asked of a bundle: where it is, its labels (``O`` first), and the category and type of each."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels."""
+
+    @property
+    def types(self) -> tuple[tuple[str, str], ...]:
+        """Category and fine type of each label."""
+
+
+class TaggerLike(Protocol):
+    """What is asked of a tagger."""
+
+    @property
+    def info(self) -> ModelLike:
+        """Its model's name, digest and precision."""
+
+    def tag(self, texts: Sequence[str]) -> Sequence[Sequence[EntityLike]]:
+        """Find each text's entities."""
+
+    def close(self) -> None:
+        """End its threads."""
+
+
+def load_tagger(settings: Settings) -> TaggerLike:
     """Load the model that the settings name, with their threads, thresholds and labels.
 
     Raises:
         BundleRefused: it cannot be used: files, labels, or scores that differ on this processor.
     """
-    from model.bundle import BundleError, open_bundle
+    from model.bundle import open_bundle
     from model.tagger import Tagger
 
-    try:
+    with refusals():
         bundle = open_bundle(settings.model)
         check_labels(bundle)
         return Tagger.load(
@@ -35,11 +66,18 @@ def load_tagger(settings: Settings) -> Tagger:
             thresholds=thresholds(bundle, settings.thresholds),
             labels=chosen(bundle, settings.labels),
         )
-    except (BundleError, ValueError, OSError) as error:
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what is raised over a bundle into `BundleRefused`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:  # a BundleError is a ValueError
         raise BundleRefused(f"the model cannot be used: {error}") from error
 
 
-def check_labels(bundle: Bundle) -> None:
+def check_labels(bundle: BundleLike) -> None:
     """Refuse a bundle with labels that are not Few-NERD's and that its config does not map to a category.
 
     Raises:
@@ -66,7 +104,7 @@ def _some(names: Collection[str]) -> str:
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004 - as above
 
 
-def chosen(bundle: Bundle, wanted: Collection[str] | None) -> list[str] | None:
+def chosen(bundle: BundleLike, wanted: Collection[str] | None) -> list[str] | None:
     """Give the bundle's labels that are wanted, by name or by category; None for all.
 
     Raises:
@@ -84,7 +122,7 @@ def chosen(bundle: Bundle, wanted: Collection[str] | None) -> list[str] | None:
     return found
 
 
-def thresholds(bundle: Bundle, wanted: Mapping[str, float] | float) -> dict[str, float] | float:
+def thresholds(bundle: BundleLike, wanted: Mapping[str, float] | float) -> dict[str, float] | float:
     """Give the least score of each of the bundle's labels; one for a label wins over its category's."""
     if isinstance(wanted, float | int):
         return float(wanted)

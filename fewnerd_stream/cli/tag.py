@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
 
 _SLAB: Final = 64
+_FIELDS: Final = ("text", "start", "end", "coarse", "fine", "label", "score")
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 _FILES: Final = (*_JSON_LINES, ".json", ".md", ".text", ".txt")
 """What a word with such an end is likely meant to be: a file, and no text to tag."""
@@ -56,11 +57,12 @@ def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> N
 
     documents = _documents(source, settings, lines=lines)
     out = console()
-    with load_tagger(settings) as tagger:
+    with closing(load_tagger(settings)) as tagger:
         for slab in _slabs(documents):
             for document, entities in zip(slab, tagger.tag([each["text"] for each in slab]), strict=True):
                 if as_json:
-                    print_json(document | {"entities": [dataclasses.asdict(entity) for entity in entities]})
+                    found = [{name: getattr(entity, name) for name in _FIELDS} for entity in entities]
+                    print_json(document | {"entities": found})
                 else:
                     out.print(painted(document["text"].rstrip("\n"), entities, colours=_colours(out)))
 

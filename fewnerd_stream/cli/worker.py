@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
 
 import click
 
 from fewnerd_stream.cli._group import examples
 from fewnerd_stream.cli._options import SECRET, settings_options
 from fewnerd_stream.settings import Settings
-
-if TYPE_CHECKING:
-    from model.tagger import Tagger
 
 
 @click.command(
@@ -38,8 +35,4 @@ def command(ctx: click.Context, *, settings: Settings) -> None:
     from fewnerd_stream.logs import setup_logging
 
     setup_logging(settings)
-
-    def tagger() -> Tagger:
-        return load_tagger(settings)
-
-    ctx.exit(run_worker(settings, tagger, add_enrich))
+    ctx.exit(run_worker(settings, functools.partial(load_tagger, settings), add_enrich))

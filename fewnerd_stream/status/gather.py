@@ -93,7 +93,8 @@ async def _members(admin: AIOKafkaAdminClient, settings: Settings, report: Repor
     if code:
         report.notes.append(f"the broker does not tell who is in the group: {for_code(code).__name__}")
         return
-    report.state = state.lower()
+    # What Kafka calls dead is a group that it does not know.
+    report.state = "none" if state == "Dead" else state.lower()
     for identity, client, host, _, assignment, *_ in members:
         report.members.append(Member(identity, client, host.removeprefix("/"), tuple(assigned(assignment))))
     if report.members and not any(member.partitions for member in report.members):

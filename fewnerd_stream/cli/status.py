@@ -1,0 +1,124 @@
+"""`status`: lag, owners, waiting retries and dead letters, as the broker knows them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from fewnerd_stream.cli._group import examples, run
+from fewnerd_stream.cli._options import GROUP, json_option, settings_options
+from fewnerd_stream.errors import TopicsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fewnerd_stream.settings import Settings
+    from fewnerd_stream.status.report import Dead, PartitionStatus, Report
+
+_LOOKED_AT: Final = 10_000
+
+
+@click.command(
+    "status",
+    epilog=examples(
+        "fewnerd-stream status",
+        "fewnerd-stream status --json | jq .lag",
+        "watch -n 5 fewnerd-stream status --letters 0",
+    ),
+)
+@click.option(
+    "--letters",
+    type=click.IntRange(min=0),
+    default=_LOOKED_AT,
+    show_default=True,
+    help="Most dead letters to count by reason in each topic, the newest.",
+)
+@click.option("--all-letters", is_flag=True, help="Count all dead letters by reason, however many there are.")
+@settings_options(*GROUP, "retry_delays", "isolation", "start")
+@json_option
+def command(*, letters: int, all_letters: bool, settings: Settings, as_json: bool) -> None:
+    """Show how the pipeline stands: each partition's lag and owner, retries that wait, and dead letters.
+
+    Lag counts offsets that are not committed; a retry counts in its topic's lag until it is done. Exit code 4
+    if a topic is missing.
+    """
+    from fewnerd_stream.cli._screen import console, print_json
+    from fewnerd_stream.status.gather import gather
+
+    report = run(gather(settings, letters=None if all_letters else letters))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        _print(console(), report)
+    if report.missing:
+        raise TopicsError(
+            f"there is no topic {', '.join(report.missing)}: `fewnerd-stream topics create` makes it"
+        )
+
+
+def _print(out: Console, report: Report) -> None:
+    from fewnerd_stream.cli._screen import table
+
+    state = "nobody has been in it" if report.state == "none" else report.state
+    out.print(f"[bold]group[/bold] {report.group}: {state}, {len(report.members)} workers")
+    shown = table(
+        "TOPIC",
+        "PARTITION",
+        "COMMITTED",
+        "END",
+        "LAG",
+        "OWNER",
+        right=("PARTITION", "COMMITTED", "END", "LAG"),
+    )
+    for one in report.partitions:
+        owner = one.owner
+        shown.add_row(
+            one.topic,
+            str(one.partition),
+            "-" if one.committed is None else str(one.committed),
+            str(one.end),
+            str(one.lag),
+            owner.name if owner else "-",
+            style="bold" if one.lag else None,
+        )
+    out.print(shown)
+    out.print(f"[bold]lag[/bold] {report.lag}, {report.waiting} waiting for another attempt")
+    for one in report.partitions:
+        if one.lost:
+            out.print(f"LOST: {_lost(one)}", style="red")
+    _print_oldest(out, report)
+    for dead in report.dead:
+        out.print(f"[bold]dead[/bold] {_dead(dead)}")
+    for note in report.notes:
+        out.print(f"note: {note}", style="yellow", markup=False)
+
+
+def _lost(one: PartitionStatus) -> str:
+    return f"{one.lost} offsets of {one.topic}/{one.partition} were deleted before they were read"
+
+
+def _print_oldest(out: Console, report: Report) -> None:
+    from fewnerd_stream.health import spell
+
+    oldest = report.oldest
+    if oldest is None or oldest.since is None:
+        return
+    now = time.time()
+    due = "due now" if oldest.due / 1000 <= now else f"due in {spell(oldest.due / 1000 - now)}"
+    out.print(
+        f"[bold]oldest retry[/bold] {oldest.topic}/{oldest.partition}/{oldest.offset}, "
+        f"for {spell(max(0.0, now - oldest.since / 1000))}, {due}, of {oldest.origin}"
+    )
+
+
+def _dead(dead: Dead) -> str:
+    """Say in one line what there is on a dead topic."""
+    text = f"{dead.topic}: {dead.total}"
+    if dead.replayed:
+        text += f", {dead.replayed} of them replayed"
+    if dead.reasons:
+        newest = "" if dead.looked_at >= dead.total else f" (of the newest {dead.looked_at})"
+        text += "; " + ", ".join(f"{count} {reason}" for reason, count in dead.reasons.most_common()) + newest
+    return text
