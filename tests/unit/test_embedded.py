@@ -102,7 +102,7 @@ def test_without_the_extra_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) 
     """Where the ``demo`` extra is missing, the message says how to get it and what to use instead."""
     monkeypatch.delenv("CALF_TANSU_BIN", raising=False)
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
-    with pytest.raises(EmbeddedBrokerError, match=r"fewnerd-stream\[demo\](.|\n)*FEWNERD_BOOTSTRAP_SERVERS"):
+    with pytest.raises(EmbeddedBrokerError, match=r"fewnerd-stream\[demo\](.|\n)*--bootstrap-servers"):
         find_binary()
 
 
