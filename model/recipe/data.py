@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import numpy as np
 import orjson
 
 from model.case import CASE_CLASSES, case_classes
+from model.recipe.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +25,13 @@ OUTSIDE = "O"
 UNKNOWN_PIECE = "[UNK]"
 
 
-class DataError(ValueError):
+class DataError(RecipeError):
     """A training or evaluation file cannot be used; the message says which and why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence as Few-NERD writes it: words, one tag each (IO scheme), and what it was not annotated for."""
+    """Words as Few-NERD splits them, one tag each (IO scheme), and the types it was not annotated for."""
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
@@ -60,13 +63,11 @@ def read_sentences(source: str, *, split: str = "train") -> list[Sentence]:
     for number, row in enumerate(rows, 1):
         tokens, tags = tuple(row["tokens"]), tuple(row["tags"])
         if len(tokens) != len(tags) or not tokens:
-            message = f"{source}: sentence {number} has {len(tokens)} tokens and {len(tags)} tags"
-            raise DataError(message)
+            raise DataError(f"{source}: sentence {number} has {len(tokens)} tokens and {len(tags)} tags")
         unknown = tuple(row.get("unknown_types") or ())
         sentences.append(Sentence(tokens, tags, unknown, bool(row.get("natural", True))))
     if not sentences:
-        message = f"{source}: no sentence in it"
-        raise DataError(message)
+        raise DataError(f"{source}: no sentence in it")
     return sentences
 
 
@@ -91,19 +92,21 @@ def _official_rows(path: Path) -> Iterator[dict[str, Any]]:
             continue
         word, tab, tag = line.partition("\t")
         if not tab or not word or not tag.strip():
-            message = f"{path}, line {number}: expected a word, a tab and a tag"
-            raise DataError(message)
+            raise DataError(f"{path}, line {number}: expected a word, a tab and a tag")
         tokens.append(word)
         tags.append(tag.strip())
 
 
 def _hub_rows(name: str, split: str) -> Iterator[dict[str, Any]]:
     try:
-        import datasets  # noqa: PLC0415 - optional: only hub data sets need it
+        datasets = importlib.import_module("datasets")  # optional: only hub data sets need it
     except ImportError as error:
-        message = f"{name}: no such file, and `datasets` is not installed to look for it on the hub"
-        raise DataError(message) from error
+        raise DataError(
+            f"{name}: no such file, and `datasets` is not installed to look on the hub"
+        ) from error
     loaded = datasets.load_dataset(name, split=split)
+    if "fine_ner_tags" not in loaded.features:
+        raise DataError(f"{name}: no column `fine_ner_tags`, so not a Few-NERD data set")
     names = loaded.features["fine_ner_tags"].feature.names
     for row in loaded:
         yield {"tokens": row["tokens"], "tags": [names[tag] for tag in row["fine_ner_tags"]]}
@@ -120,11 +123,10 @@ def refuse_overlap(train: Sequence[Sentence], held_out: Sequence[Sentence]) -> N
     known = {s.key for s in held_out}
     shared = [s for s in train if s.key in known]
     if shared:
-        message = (
+        raise DataError(
             f"{len(shared)} training sentences are in the evaluation file too "
             f"(the first: {shared[0].key[:60]!r}); take them out of the training data"
         )
-        raise DataError(message)
 
 
 @dataclasses.dataclass(slots=True)
@@ -145,6 +147,26 @@ class Encoded:
     def __len__(self) -> int:
         """Return the number of sentences."""
         return len(self.bounds) - 1
+
+    @property
+    def digest(self) -> str:
+        """A short name of all there is to learn from, so that no run goes on with other data."""
+        total = hashlib.sha256()
+        for part in (self.pieces, self.case, self.target, self.bounds, self.unknown, self.natural):
+            total.update(part.tobytes())
+        return total.hexdigest()[:12]
+
+    def part(self, first: int, past: int) -> Encoded:
+        """Return the sentences ``first`` to ``past`` alone."""
+        start, end = self.bounds[first], self.bounds[past]
+        return Encoded(
+            self.pieces[start:end],
+            self.case[start:end],
+            self.target[start:end],
+            self.bounds[first : past + 1] - start,
+            self.unknown[first:past],
+            self.natural[first:past],
+        )
 
 
 def encode(
@@ -203,7 +225,7 @@ def batches(
             if end == len(chunk) or lengths[chunk[end]] * (end - start + 1) > budget:
                 out.append(chunk[start:end])
                 start = end
-    random.Random(seed).shuffle(out)
+    random.Random(seed).shuffle(out)  # noqa: S311 - an order of batches is no secret
     return out
 
 

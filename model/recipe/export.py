@@ -13,6 +13,7 @@ from optimum.exporters.onnx import export as optimum_export
 from optimum.exporters.onnx.model_configs import DistilBertOnnxConfig
 
 from model.case import CASE_CLASSES
+from model.recipe.errors import RecipeError
 from model.recipe.network import CasedDistilBertForTokenClassification
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ OPSET = 17
 TOLERANCE = 1e-4
 
 
-class ExportError(ValueError):
+class ExportError(RecipeError):
     """The exported graph is not what it should be; the message says how it differs."""
 
 
-class CasedDistilBertOnnxConfig(DistilBertOnnxConfig):  # type: ignore[misc]  # optimum is unannotated
+class CasedDistilBertOnnxConfig(DistilBertOnnxConfig):
     """Names the axes as the bundle's users meet them: batch and length."""
 
     @property
@@ -73,8 +74,7 @@ def export(network: CasedDistilBertForTokenClassification, path: Path) -> float:
     difference = largest_difference(network, part)
     if not difference <= TOLERANCE:
         part.unlink()
-        message = f"the exported graph's logits differ from torch's by up to {difference:.2g}"
-        raise ExportError(message)
+        raise ExportError(f"the exported graph's logits differ from torch's by up to {difference:.2g}")
     part.replace(path)
     return difference
 
@@ -82,7 +82,7 @@ def export(network: CasedDistilBertForTokenClassification, path: Path) -> float:
 def random_inputs(
     config: DistilBertConfig, batch: int, length: int, seed: int
 ) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
-    """Return random ids (every case class, when the network reads them) and a ragged mask, [batch, length]."""
+    """Return random ids, of every case class where the network reads them, and a ragged mask."""
     draw = np.random.default_rng(seed)
     classes = CASE_CLASSES if getattr(config, "case_classes", 0) else 1
     ids = draw.integers(0, config.vocab_size * classes, (batch, length), dtype=np.int64)
@@ -96,7 +96,9 @@ def largest_difference(network: CasedDistilBertForTokenClassification, path: Pat
     """Return the largest difference of a logit between torch and the graph, padding left out."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     largest = 0.0
-    for seed, (batch, length) in enumerate(((1, 1), (1, 7), (3, 24), (2, network.config.max_position_embeddings))):
+    for seed, (batch, length) in enumerate(
+        ((1, 1), (1, 7), (3, 24), (2, network.config.max_position_embeddings))
+    ):
         ids, mask = random_inputs(network.config, batch, length, seed)
         (found,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
         expected = network(torch.from_numpy(ids), torch.from_numpy(mask)).logits.numpy()

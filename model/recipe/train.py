@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from model.recipe.network import CasedDistilBertForTokenClassification, start_fr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
     from tokenizers import Tokenizer
@@ -99,7 +99,7 @@ def soft_loss(
 class Trainer:
     """One training run: steps over the plan's passes, a checkpoint every few minutes, averaged weights."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - drivers call it by place
         self,
         plan: Plan,
         data: Encoded,
@@ -107,12 +107,26 @@ class Trainer:
         tokenizer: Tokenizer,
         folder: Path,
         teacher: npt.NDArray[np.float16] | None = None,
+        *,
+        source: str | None = None,
+        marks: dict[str, Any] | None = None,
     ) -> None:
-        """Build the network and its optimiser; nothing is read from ``folder`` yet."""
-        self.plan, self.data, self.folder, self.teacher = plan, data, folder, teacher
+        """Build the network and its optimiser; nothing is read from ``folder`` yet.
+
+        Args:
+            plan: what fixes the run, with the data and the teacher.
+            data: the encoded sentences.
+            labels: all labels, ``O`` first.
+            tokenizer: the word pieces that ``data`` was encoded with.
+            folder: where the checkpoint is.
+            teacher: probabilities at every labelled word of ``data``, [words, labels] (``predict``).
+            source: what ``network.start_from`` opens, where that is not ``plan.start`` itself.
+            marks: what else a checkpoint must agree in to be resumed, such as the data's digest.
+        """
+        self.plan, self.data, self.folder, self.teacher, self.marks = plan, data, folder, teacher, marks
         torch.manual_seed(plan.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = start_from(plan.start, labels, cased=plan.cased, dropout=plan.dropout)
+        network = start_from(source or plan.start, labels, cased=plan.cased, dropout=plan.dropout)
         self.names = [name for name, _ in network.named_parameters()]
         # The weights that learn are float32; the network that computes holds their bfloat16 copies.
         # Casting once a step instead of once an operator (autocast) made a step a quarter shorter on a CPU.
@@ -124,7 +138,10 @@ class Trainer:
         self.special = (ids[0], ids[1], ids[2])
         matrices = [p for p in self.weights if p.ndim > 1]
         rest = [p for p in self.weights if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        groups = [
+            {"params": matrices, "weight_decay": plan.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
         self.optimiser = torch.optim.AdamW(groups, lr=plan.peak, fused=True)
         self.word_before = np.concatenate(([0], np.cumsum(data.target >= 0)))
         self.schedule = self._schedule()
@@ -151,6 +168,8 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["plan"] != self.plan.digest or state["total"] != self.total:
             return False
+        if state.get("marks", self.marks) != self.marks:
+            return False
         self._put(self.weights, state["weights"])
         self._put(list(self.network.parameters()), state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -161,6 +180,7 @@ class Trainer:
         """Write the checkpoint, whole or not at all."""
         state = {
             "plan": self.plan.digest,
+            "marks": self.marks,
             "total": self.total,
             "weights": self.weights,
             "optimiser": self.optimiser.state_dict(),
@@ -194,7 +214,8 @@ class Trainer:
         logits = self.network.classifier(self.network.dropout(hidden[words]))
         if self.teacher is None:
             return set_loss(logits.float(), targets[words], unknown).mean()
-        bounds = [(self.word_before[self.data.bounds[r]], self.word_before[self.data.bounds[r + 1]]) for r in rows]
+        firsts, pasts = (self.word_before[self.data.bounds[rows + after]] for after in (0, 1))
+        bounds = zip(firsts, pasts, strict=True)
         soft = np.concatenate([self.teacher[start:end] for start, end in bounds]).astype(np.float32)
         given = torch.from_numpy(soft).to(self.device)
         return soft_loss(logits.float(), targets[words], unknown, given, self.plan.distil).mean()
@@ -209,7 +230,7 @@ class Trainer:
         parameters = list(self.network.parameters())
         for parameter in parameters:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        loss.backward()
         for weight, parameter in zip(self.weights, parameters, strict=True):
             weight.grad = None if parameter.grad is None else parameter.grad.float()
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
@@ -253,7 +274,7 @@ class Trainer:
         """Return a float32 network with the averaged weights, in evaluation mode."""
         network = CasedDistilBertForTokenClassification(self.network.config)
         chosen = self.averaged or self.weights
-        network.load_state_dict(dict(zip(self.names, chosen, strict=True)), strict=False)
+        network.load_state_dict(dict(zip(self.names, chosen, strict=True)))
         return network.to(self.device).eval()
 
 
@@ -263,11 +284,16 @@ def log_probabilities(
     data: Encoded,
     tokenizer: Tokenizer,
     *,
-    cased: bool,
+    cased: bool | None = None,
     budget: int = 8192,
     progress: bool = False,
 ) -> npt.NDArray[np.float16]:
-    """Return the log-probabilities at every labelled word of ``data``, in order, shape [words, labels]."""
+    """Return the log-probabilities at every labelled word of ``data``, in order, shape [words, labels].
+
+    ``cased`` says whether the network reads letter case; left out, its config does.
+    """
+    if cased is None:
+        cased = bool(getattr(network.config, "case_classes", 0))
     device = next(network.parameters()).device
     ids = [tokenizer.token_to_id(piece) for piece in ("[CLS]", "[SEP]", "[PAD]")]
     before = np.concatenate(([0], np.cumsum(data.target >= 0)))
@@ -291,7 +317,7 @@ def log_probabilities(
 def write_checkpoint(
     network: CasedDistilBertForTokenClassification, tokenizer: Tokenizer, folder: Path, facts: dict[str, Any]
 ) -> None:
-    """Write weights, config and tokenizer as a transformers folder, with ``facts`` about the run beside it."""
+    """Write weights, config and tokenizer as a transformers folder, ``facts`` about the run beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     network.save_pretrained(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"))

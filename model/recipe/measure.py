@@ -1,0 +1,156 @@
+"""Measure a bundle and its FP32 twin, as a user runs them; the result is the bundle's ``evaluation.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from tqdm import tqdm
+
+from model.bundle import GRAPH
+from model.evaluate import evaluate, join
+from model.pieces import Encoder
+from model.recipe import fit
+from model.tagger import Tagger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from model.recipe.data import Sentence
+
+EVALUATION = "evaluation.json"
+SPEED_SENTENCES = 256
+SPEED_BATCH = 16
+SPEED_ROUNDS = 5
+_BRIEF = ("fine", "coarse", "boundary")
+
+
+def measure(
+    bundle: Path,
+    twin: Path,
+    held_out: Sequence[Sentence],
+    *,
+    name: str,
+    speed: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Return the evaluation of a bundle, its FP32 twin beside it.
+
+    Args:
+        bundle: the INT8 bundle's folder.
+        twin: the FP32 bundle's, with the same decoding.
+        held_out: sentences that nothing was trained on.
+        name: what the evaluation calls them.
+        speed: more graphs to time beside the two.
+    """
+    out: dict[str, Any] = {"data": {"name": name, "sentences": len(held_out), "split": "validation"}}
+    with Tagger.load(bundle) as tagger:
+        decoding = tagger.bundle.decoding
+        out["digest"] = tagger.info.digest
+        out["int8"] = _side(tagger, held_out, "int8")
+        out["decoding"] = {"weight": decoding.weight, "temperature": decoding.temperature}
+        out["independence"] = independence(tagger, held_out)
+        out["cross_fitted"] = fit.cross_fitted(fit.score(tagger, held_out), decoding)
+        batches = speed_batches(tagger, held_out)
+    with Tagger.load(twin) as tagger:
+        out["fp32"] = _side(tagger, held_out, "fp32")
+    graphs = {"fp32": twin / GRAPH, "int8": bundle / GRAPH, **(speed or {})}
+    out["speed"] = relative_speed(graphs, batches)
+    return out
+
+
+def _side(tagger: Tagger, held_out: Sequence[Sentence], name: str) -> dict[str, Any]:
+    decoding = tagger.bundle.decoding
+    plain = dataclasses.replace(decoding, weight=0.0)
+    forms: dict[str, tuple[Callable[[str], str], bool, Any]] = {
+        "prose": (str, True, decoding),
+        "lower": (str.lower, False, decoding),
+        "upper": (str.upper, False, decoding),
+        "argmax": (str, False, plain),
+    }
+    with tqdm(total=len(held_out) * (1 + len(forms)), desc=name, unit="sentence", mininterval=5.0) as bar:
+        report = evaluate(tagger, _plain(held_out, str), progress=bar.update)
+        for form, (change, prose, used) in forms.items():
+            tagger.bundle = dataclasses.replace(tagger.bundle, decoding=used)
+            found = evaluate(tagger, _plain(held_out, change), prose=prose, progress=bar.update)
+            report[form] = {part: found[part] for part in _BRIEF}
+    tagger.bundle = dataclasses.replace(tagger.bundle, decoding=decoding)
+    return report
+
+
+def _plain(sentences: Sequence[Sentence], change: Callable[[str], str]) -> list[Any]:
+    return [dataclasses.replace(s, tokens=tuple(change(token) for token in s.tokens)) for s in sentences]
+
+
+def independence(tagger: Tagger, held_out: Sequence[Sentence], most: int = 400) -> dict[str, float]:
+    """Return how many sentences are tagged otherwise alone than among others, and how far scores differ."""
+    texts = [join(s.tokens)[0] for s in held_out[:most]]
+    together = tagger.tag(texts)
+    differing, largest = 0, 0.0
+    for text, among in zip(texts, together, strict=True):
+        (alone,) = tagger.tag([text])
+        if [(e.start, e.end, e.label) for e in alone] != [(e.start, e.end, e.label) for e in among]:
+            differing += 1
+        else:
+            gaps = [abs(a.score - b.score) for a, b in zip(alone, among, strict=True)]
+            largest = max([largest, *gaps])
+    return {"sentences": len(texts), "differing": differing, "largest_difference": largest}
+
+
+def speed_batches(tagger: Tagger, held_out: Sequence[Sentence]) -> list[dict[str, Any]]:
+    """Return graph inputs: every so manieth sentence, sorted by length, a few to a batch."""
+    bundle = tagger.bundle
+    begin, end, _ = bundle.specials
+    step = max(1, len(held_out) // SPEED_SENTENCES)
+    encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
+    pieces = encoder.encode([join(s.tokens)[0] for s in held_out[::step]])
+    bounds = zip(pieces.text_pieces[:-1], pieces.text_pieces[1:], strict=True)
+    order = sorted(([begin, *pieces.ids[a:b].tolist(), end] for a, b in bounds), key=len)
+    out = []
+    for first in range(0, len(order), SPEED_BATCH):
+        rows = order[first : first + SPEED_BATCH]
+        shape = (len(rows), max(map(len, rows)))
+        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for row, sequence in enumerate(rows):
+            ids[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
+        out.append({"input_ids": ids, "attention_mask": mask})
+    return out
+
+
+def relative_speed(graphs: Mapping[str, Path], batches: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return each graph's pieces per second on one core over the first one's; only ratios mean anything.
+
+    The graphs take turns, and each one's best round counts, so that what else runs hits all alike.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.enable_mem_pattern, options.log_severity_level = 1, False, 3
+    sessions = {
+        name: onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for name, path in graphs.items()
+    }
+    best = dict.fromkeys(graphs, float("inf"))
+    for _ in tqdm(range(SPEED_ROUNDS), desc="speed", unit="round"):
+        for name, session in sessions.items():
+            begun = time.perf_counter()
+            for batch in batches:
+                session.run(["logits"], batch)
+            best[name] = min(best[name], time.perf_counter() - begun)
+    first = next(iter(best.values()))
+    return {name: round(first / taken, 2) for name, taken in best.items()}
+
+
+def write(evaluation: dict[str, Any], folder: Path) -> None:
+    """Write ``evaluation.json``, figures rounded to what 2,900 sentences can tell."""
+    (folder / EVALUATION).write_text(json.dumps(_rounded(evaluation), indent=1) + "\n", "utf-8")
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
