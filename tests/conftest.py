@@ -15,6 +15,9 @@ from tests.support.kafka import KafkaCluster, KafkaUnavailable, jars, java
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Sums up what the stream tests saw, for the last lines of the run.
+pytest_plugins = ["tests.support.tally"]
+
 _names = count(1)
 _KAFKA = {"kafka", "kafka3", "kafka_ready"}
 

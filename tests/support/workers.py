@@ -95,6 +95,15 @@ class Worker:
         """Its process id."""
         return self.process.pid
 
+    @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
+
+    def said(self) -> str:
+        """Give all that it has logged, over all its starts."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
     def start(self, *, wait: bool = True, seconds: float = 60) -> Self:
         """Start it, and wait until it says that it runs."""
         assert self._process is None or self._process.status is not None, f"{self.name} runs already"

@@ -1,0 +1,36 @@
+"""Flows on Apache Kafka."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.flows import Flow
+from tests.support.tally import tally_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.kafka import KafkaCluster
+
+
+@pytest.fixture
+def flow(
+    kafka: KafkaCluster, unique: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> Iterator[Callable[..., Flow]]:
+    """Make a flow; its workers end with the test."""
+    made: list[Flow] = []
+
+    def make(**settings: object) -> Flow:
+        name = f"{unique}{len(made) or ''}"
+        flow = Flow(kafka.bootstrap, name, tmp_path, tally_of(pytestconfig), **settings)
+        made.append(flow)
+        return flow
+
+    try:
+        yield make
+    finally:
+        for each in made:
+            each.close()
