@@ -32,6 +32,7 @@ _STOP: Final = 5.0
 _BATCH: Final = 500
 _POLL_MS: Final = 500
 _LOOK_MS: Final = 20
+_TELL: Final = 2.0
 _FOLLOW_MS: Final = 500
 _REFUSED: Final = (
     kafka.AuthenticationFailedError,
@@ -191,10 +192,25 @@ async def read(
 async def bounds(
     client: AIOKafkaConsumer, where: Mapping[str, list[int]]
 ) -> dict[tuple[str, int], tuple[int, int]]:
-    """Give the first offset and one past the last of each partition; the last as our isolation sees it."""
+    """Give the first offset and one past the last of each partition; the last as our isolation sees it.
+
+    The ends are those of a fetch. The embedded broker answers a question for them with the beginning of the
+    last batch; where a fetch tells nothing in time, that answer has to do.
+    """
     wanted = [TopicPartition(topic, number) for topic, numbers in where.items() for number in numbers]
     if not wanted:
         return {}
     starts = await client.beginning_offsets(wanted)
     ends = await client.end_offsets(wanted)
+    client.assign(wanted)
+    for one in wanted:
+        client.seek(one, ends[one])
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _TELL
+    while (asked := [one for one in wanted if client.highwater(one) is None]) and loop.time() < deadline:
+        await client.getmany(*asked, timeout_ms=_LOOK_MS)
+    for one in wanted:
+        # Who reads what is not committed is told no stable offset, -1.
+        told = [client.last_stable_offset(one), client.highwater(one)]
+        ends[one] = max(ends[one], next((end for end in told if end is not None and end >= 0), 0))
     return {(one.topic, one.partition): (starts[one], ends[one]) for one in wanted}

@@ -140,7 +140,6 @@ class Replay:
         self._watch = watch or Watch()
         self._marks_topic = store.marks_topic(input_topic)
         self._marks = Marks(self.summary.topic, run)
-        self._marks_read = 0
         self._started = 0.0
 
     async def run(self) -> Summary:
@@ -161,19 +160,17 @@ class Replay:
             if not order.dry_run and await store.ensure_marks_topic(admin, settings, self._input):
                 topics[self._marks_topic] = [0]
             reader = await stack.enter_async_context(clients.consumer(settings))
+            # A consumer of its own: the letters' reader goes from topic to topic, this one stays.
+            marks_reader = await stack.enter_async_context(clients.consumer(settings))
             if self._marks_topic in topics:
-                self._marks_read = await store.load_marks(reader, self._marks_topic, self._marks)
+                await store.load_marks(marks_reader, self._marks_topic, self._marks)
                 self._marks.others()
             parts = await self._parts(reader, topics[self.summary.topic])
             if order.dry_run:
                 await self._go_through(reader, parts, None)
             else:
-                sender = _Sender(
-                    producer=await stack.enter_async_context(clients.producer(settings)),
-                    # Of its own: the letters' reader keeps its place in their topic.
-                    marks_reader=await stack.enter_async_context(clients.consumer(settings)),
-                )
-                await self._go_through(reader, parts, sender)
+                producer = await stack.enter_async_context(clients.producer(settings))
+                await self._go_through(reader, parts, _Sender(producer, marks_reader))
         self.summary.finished = True
         return self.summary
 
@@ -245,7 +242,7 @@ class Replay:
 
     async def _send(self, chosen: list[tuple[int, Letter]], sender: _Sender) -> None:
         """Send a batch, mark what was stored of it, and only then complain of what was not."""
-        await self._look_at_others(sender)
+        await store.follow_marks(sender.marks_reader, self._marks)
         if others := self._marks.others():
             raise ReplayError(
                 f"another replay of {self.summary.topic} is at work: {', '.join(sorted(others))}. "
@@ -263,17 +260,12 @@ class Replay:
             record = letter.record
             self._marks.mark(record.partition, before, record.offset + 1, record.timestamp)
         self._count(sent)
-        await self._look_at_others(sender)
+        # Once more, so that what we write keeps what another replay has marked meanwhile.
+        await store.follow_marks(sender.marks_reader, self._marks)
         await store.store_marks(sender.producer, self._marks_topic, self._marks)
         for (_, letter), outcome in zip(chosen, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise self._complaint(letter, outcome) from outcome
-
-    async def _look_at_others(self, sender: _Sender) -> None:
-        """Take over what another replay marked, so that what we write keeps it."""
-        self._marks_read = await store.load_marks(
-            sender.marks_reader, self._marks_topic, self._marks, self._marks_read
-        )
 
     async def _publish(self, letter: Letter, producer: AIOKafkaProducer) -> None:
         out = replay_record(letter.record, self._settings)

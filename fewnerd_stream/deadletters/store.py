@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
 
     from fewnerd_stream.deadletters.marks import Marks
+    from fewnerd_stream.records import Record
     from fewnerd_stream.settings import Settings
 
 
@@ -72,22 +73,35 @@ async def one_letter(
     return None
 
 
-async def load_marks(client: AIOKafkaConsumer, topic: str, marks: Marks, start: int = 0) -> int:
-    """Take over the records of a marks topic from ``start`` on; returns where to go on next time.
+async def load_marks(client: AIOKafkaConsumer, topic: str, marks: Marks) -> None:
+    """Take over the records of a marks topic; the consumer is then where `follow_marks` goes on.
 
     Raises:
         MarksError: a record there is not ours to understand.
     """
     where = (topic, 0)
-    first, end = (await clients.bounds(client, {topic: [0]}))[where]
-    start = max(start, first)
-    async for batch in clients.read(client, where, (start, end)):
+    async for batch in clients.read(client, where, (await clients.bounds(client, {topic: [0]}))[where]):
         for record in batch:
-            try:
-                marks.apply(record.key, record.value)
-            except ValueError as error:
-                raise MarksError(f"the record {topic}/0/{record.offset} cannot be used: {error}") from error
-    return max(start, end)
+            _apply(marks, record)
+
+
+async def follow_marks(client: AIOKafkaConsumer, marks: Marks) -> None:
+    """Take over what has come since, without waiting for it.
+
+    Raises:
+        MarksError: as `load_marks`.
+    """
+    while found := await client.getmany():
+        for batch in found.values():
+            for message in batch:
+                _apply(marks, clients.to_record(message))
+
+
+def _apply(marks: Marks, record: Record) -> None:
+    try:
+        marks.apply(record.key, record.value)
+    except ValueError as error:
+        raise MarksError(f"the record {record.topic}/0/{record.offset} cannot be used: {error}") from error
 
 
 async def store_marks(producer: AIOKafkaProducer, topic: str, marks: Marks) -> None:
