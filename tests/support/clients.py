@@ -175,6 +175,10 @@ class Observer:
             **_QUIET,
         }
 
+    def topics(self) -> list[str]:
+        """Name the topics that exist."""
+        return sorted(_admin(self.bootstrap).list_topics(timeout=_TIMEOUT).topics)
+
     def partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
         """List the partitions of the topics that exist."""
         known = _admin(self.bootstrap).list_topics(timeout=_TIMEOUT).topics
@@ -246,7 +250,8 @@ class Observer:
                 if error is None:
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ends[message.topic(), message.partition()] = message.offset()
+                    found = _message(message)
+                    ends[found.topic, found.partition] = found.offset
                 elif error.fatal():
                     raise KafkaException(error)
 
