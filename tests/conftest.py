@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fewnerd_stream.embedded import EmbeddedBroker, EmbeddedBrokerError, find_binary
 from tests.support.kafka import KafkaCluster, KafkaUnavailable, jars, java
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 # Sums up what the stream tests saw, for the last lines of the run.
 pytest_plugins = ["tests.support.tally"]
+
+# No test is timed: a machine may be busy. CI draws the same examples each time, so that it says the same.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 _names = count(1)
 _KAFKA = {"kafka", "kafka3", "kafka_ready"}
