@@ -58,8 +58,9 @@ class Ranges:
         """Say whether there is any offset in it."""
         return bool(self._starts)
 
-    def __len__(self) -> int:
-        """Count the offsets."""
+    @property
+    def size(self) -> int:
+        """How many offsets are in it. No ``__len__``, which would be taken for the number of ranges."""
         return sum(self._ends) - sum(self._starts)
 
     def __eq__(self, other: object) -> bool:
@@ -165,7 +166,7 @@ class Marks:
     def count(self, partition: int, start: int, end: int) -> int:
         """Count the offsets of a partition from ``start`` up to ``end`` that were replayed."""
         return sum(
-            len(chunk.ranges.within(start, end))
+            chunk.ranges.within(start, end).size
             for (its, _), chunk in self._chunks.items()
             if its == partition
         )

@@ -1,0 +1,118 @@
+"""A Kafka of a few lists, in place of the clients that the command line reads and sends through."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from fewnerd_stream import clients
+from fewnerd_stream.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+Place = tuple[str, int]
+
+
+@dataclass
+class ListKafka:
+    """Topics as lists of records; ``hurt`` is asked before and after each record is stored, and may raise."""
+
+    topics: dict[str, int] = field(default_factory=dict)
+    logs: defaultdict[Place, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    hurt: Callable[[str, Record], None] = lambda _, __: None
+    clock: int = 1_000
+
+    def append(self, topic: str, partition: int, record: Record | None = None, **fields: Any) -> Record:
+        """Store a record at the end of a partition, and give it as it lies there."""
+        log = self.logs[topic, partition]
+        self.clock += 1
+        given = record or Record(topic, partition, 0, None, fields.get("key"), fields.get("value"))
+        offset = log[-1].offset + 1 if log else 0
+        stored = Record(topic, partition, offset, self.clock, given.key, given.value, given.headers)
+        log.append(stored)
+        return stored
+
+    async def send_and_wait(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Iterable[tuple[str, bytes | None]] = (),
+        partition: int | None = None,
+    ) -> None:
+        """Be a producer."""
+        place = sum(key or b"") % self.topics[topic] if partition is None else partition
+        record = Record(topic, place, 0, None, key, value, tuple(headers))
+        self.hurt("before", record)
+        self.append(topic, place, record)
+        self.hurt("after", record)
+
+    async def create_topics(self, new: Iterable[Any]) -> Any:
+        """Be an admin client."""
+        for topic in new:
+            self.topics[topic.name] = topic.num_partitions
+        return SimpleNamespace(topic_errors=[(topic.name, 0, None) for topic in new])
+
+
+@dataclass
+class ListConsumer:
+    """A consumer that goes on where it has read to."""
+
+    kafka: ListKafka
+    at: Place = ("", 0)
+    position: int = 0
+
+    async def getmany(self) -> dict[Place, list[Record]]:
+        """Give what has come since."""
+        new = [record for record in self.kafka.logs[self.at] if record.offset >= self.position]
+        self.position += len(new)
+        return {self.at: new} if new else {}
+
+
+@contextmanager
+def instead_of_clients(kafka: ListKafka) -> Iterator[ListKafka]:
+    """Put the lists in place of every client."""
+
+    @asynccontextmanager
+    async def opened(_settings: object, **_: object) -> AsyncIterator[ListKafka]:
+        yield kafka
+
+    @asynccontextmanager
+    async def consumer(_settings: object, **_: object) -> AsyncIterator[ListConsumer]:
+        yield ListConsumer(kafka)
+
+    async def partitions(_: object) -> dict[str, list[int]]:
+        return {topic: list(range(count)) for topic, count in kafka.topics.items()}
+
+    async def bounds(_: object, where: dict[str, list[int]]) -> dict[Place, tuple[int, int]]:
+        out = {}
+        for place in ((topic, number) for topic, numbers in where.items() for number in numbers):
+            log = kafka.logs[place]
+            out[place] = (log[0].offset, log[-1].offset + 1) if log else (0, 0)
+        return out
+
+    async def read(
+        client: ListConsumer, where: Place, span: tuple[int, int], **_: object
+    ) -> AsyncIterator[list[Record]]:
+        client.at, client.position = where, span[1]
+        found = [record for record in kafka.logs[where] if span[0] <= record.offset < span[1]]
+        for start in range(0, len(found), 7):
+            yield found[start : start + 7]
+
+    names: dict[str, Any] = {
+        "admin": opened,
+        "producer": opened,
+        "consumer": consumer,
+        "partitions": partitions,
+        "bounds": bounds,
+        "read": read,
+        "to_record": lambda record: record,
+    }
+    with patch.multiple(clients, **names):
+        yield kafka
