@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the commands in the order in which they were written down."""
-        return [*self._lazy, *(name for name in super().list_commands(ctx) if name not in self._lazy)]
+        return [*self._lazy, *(name for name in self.commands if name not in self._lazy)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command."""

@@ -57,7 +57,7 @@ def load_tagger(settings: Settings) -> TaggerLike:
     from model.bundle import open_bundle
     from model.tagger import Tagger
 
-    with refusals():
+    with bundle_errors():
         bundle = open_bundle(settings.model)
         check_labels(bundle)
         return Tagger.load(
@@ -69,7 +69,7 @@ def load_tagger(settings: Settings) -> TaggerLike:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def bundle_errors() -> Iterator[None]:
     """Turn what is raised over a bundle into `BundleRefused`."""
     try:
         yield

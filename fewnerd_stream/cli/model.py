@@ -1,0 +1,213 @@
+"""`model`: info and evaluation of a bundle, and the recipe's commands, if the recipe is installed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from fewnerd_stream.cli._group import LazyGroup, examples
+from fewnerd_stream.cli._options import json_option, settings_options
+from fewnerd_stream.errors import FewnerdError
+
+if TYPE_CHECKING:
+    from fewnerd_stream.settings import Settings
+
+_RECIPE: Final = {
+    "make": "Make the bundled model: all steps, from seed and data.",
+    "train": "Recipe: train a run.",
+    "predict": "Recipe: write teachers' distributions for a student.",
+    "export": "Recipe: export a run to ONNX.",
+    "quantize": "Recipe: quantize a run's graph to INT8.",
+    "decoding": "Recipe: count transitions, choose weight and temperature.",
+    "card": "Recipe: write a run's model card.",
+    "recipe": "Recipe: any of its commands, with its own options before them.",
+}
+_THERE_IT_IS: Final = {"make": ["all"], "recipe": []}
+"""What a command is called in the recipe, where that is not its own name."""
+_EXTRA: Final = "the recipe is not installed: pip install 'fewnerd-stream[recipe]'"
+
+
+class NoEvaluation(FewnerdError):  # noqa: N818 - what there is not
+    """A file that cannot be evaluated on."""
+
+
+@click.group(
+    "model",
+    cls=LazyGroup,
+    epilog=examples(
+        "fewnerd-stream model info",
+        "fewnerd-stream model evaluate validation.jsonl --json",
+        "fewnerd-stream model make",
+        "fewnerd-stream model recipe --train train.txt --held-out dev.txt train mine",
+    ),
+)
+def command() -> None:
+    """Look at a model bundle, evaluate it, or make one."""
+
+
+@command.command(
+    short_help="Tell what a bundle is, and what it scored.",
+    epilog=examples("fewnerd-stream model info", "fewnerd-stream model info --model ./my-bundle --json"),
+)
+@settings_options("model")
+@json_option
+def info(*, settings: Settings, as_json: bool) -> None:
+    """Tell what a bundle is: its name, digest, size, labels, and what it scored when it was made.
+
+    The digest is over the files that decide a result; every enriched document carries it.
+    """
+    from fewnerd_stream.cli._screen import console, print_json
+
+    found = describe(settings.model)
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    for name, value in found.items():
+        if name == "labels":
+            shown: object = f"{len(value)}, of {', '.join(sorted(set(found['categories'])))}"
+        elif name in {"categories", "evaluation"}:
+            continue
+        else:
+            shown = value
+        out.print(f"[bold]{name.replace('_', ' '):<12}[/bold] ", end="")
+        out.print(str(shown), markup=False, soft_wrap=True)
+    for side, scores in found["evaluation"].items():
+        line = ", ".join(f"{part} {100 * f1:.2f}" for part, f1 in scores.items())
+        out.print(f"[bold]{f'F1 {side}':<12}[/bold] {line}")
+
+
+def describe(source: str | None) -> dict[str, Any]:
+    """Gather what a bundle says of itself; its graph is not opened.
+
+    Raises:
+        BundleRefused: there is none, or it cannot be used.
+    """
+    from fewnerd_stream.cli._model import bundle_errors
+    from model.bundle import open_bundle
+
+    with bundle_errors():
+        bundle = open_bundle(source)
+        files = [path for path in bundle.folder.iterdir() if path.is_file()]
+        return {
+            "name": bundle.info.name,
+            "folder": str(bundle.folder),
+            "digest": bundle.info.digest,
+            "precision": bundle.info.precision,
+            "bytes": sum(path.stat().st_size for path in files),
+            "labels": list(bundle.labels[1:]),
+            "categories": [coarse for coarse, _ in bundle.types[1:]],
+            "vocabulary": bundle.vocabulary,
+            "letter_case": bool(bundle.case_classes),
+            "window": bundle.window,
+            "overlap": bundle.overlap,
+            "evaluation": _evaluation(bundle.folder / "evaluation.json"),
+        }
+
+
+def _evaluation(path: Path) -> dict[str, dict[str, float]]:
+    """Read the F1 scores that the recipe has kept beside a model; none where it kept none."""
+    import orjson
+
+    try:
+        kept = orjson.loads(path.read_bytes())
+        return {
+            side: {part: float(kept[side][part]["f1"]) for part in ("fine", "coarse", "boundary")}
+            for side in ("int8", "fp32")
+            if side in kept
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+@command.command(
+    short_help="Measure a bundle on labelled sentences.",
+    epilog=examples(
+        "fewnerd-stream model evaluate validation.jsonl",
+        "fewnerd-stream model evaluate validation.parquet --json --prose",
+    ),
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--prose", is_flag=True, help="Join the tokens as a newspaper would, not by spaces.")
+@settings_options("model", "threads")
+@json_option
+def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> None:
+    """Measure a bundle as a user runs it, decoding included, on labelled sentences.
+
+    FILE holds JSON lines with "tokens" and "tags", or parquet where pyarrow is installed. The measure is
+    strict: exact spans and full labels, micro precision, recall and F1. A predicted span that cuts a token is
+    wrong. Thresholds and label filters are not applied. Progress goes to standard error.
+    """
+    from fewnerd_stream.cli._model import bundle_errors
+    from fewnerd_stream.cli._screen import console, print_json, progress
+    from model.evaluate import DataError, read_sentences
+    from model.evaluate import evaluate as measure
+    from model.tagger import Tagger
+
+    try:
+        sentences = read_sentences(file)
+    except DataError as error:
+        raise NoEvaluation(str(error)) from error
+    with bundle_errors():
+        loaded = Tagger.load(settings.model, threads=settings.threads)
+    with closing(loaded) as tagger, progress("sentences", len(sentences)) as bar:
+        report = measure(tagger, sentences, prose=prose, progress=lambda done: bar(advance=done))
+    if as_json:
+        print_json({"model": tagger.info.name, "digest": tagger.info.digest, "prose": prose, **report})
+        return
+    out = console()
+    out.print(
+        f"{tagger.info.name} ({tagger.info.precision}) on {report['sentences']} sentences of {file}",
+        markup=False,
+    )
+    out.print(_scores(report))
+
+
+def _scores(report: dict[str, Any]) -> Any:  # noqa: ANN401 - rich's table, imported late
+    from fewnerd_stream.cli._screen import table
+
+    shown = table("", "PRECISION", "RECALL", "F1", "GOLD", right=("PRECISION", "RECALL", "F1", "GOLD"))
+    names = {"fine": "66 types", "coarse": "categories", "boundary": "boundaries"}
+    rows = [(shown_as, report[name]) for name, shown_as in names.items()]
+    rows += [(f"  {name}", scores) for name, scores in sorted(report.get("categories", {}).items())]
+    for name, scores in rows:
+        figures = (f"{100 * scores[part]:.2f}" for part in ("precision", "recall", "f1"))
+        shown.add_row(name, *figures, str(scores.get("support", "")))
+    return shown
+
+
+class _Passed(click.Command):
+    """A command of the recipe: its arguments are the recipe's to read, ``--help`` included."""
+
+    def __init__(self, name: str, short_help: str) -> None:
+        arguments = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+        super().__init__(
+            name,
+            callback=self._pass,
+            params=[arguments],
+            short_help=short_help,
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+        )
+
+    def _pass(self, arguments: tuple[str, ...]) -> None:
+        try:
+            from model.recipe.cli import main
+        except ImportError as error:
+            raise FewnerdError(f"{_EXTRA} ({error})") from error
+        name = self.name or ""
+        prefix = _THERE_IT_IS.get(name, [name])
+        try:
+            code = main.main(
+                [*prefix, *arguments], prog_name="fewnerd-stream model recipe", standalone_mode=False
+            )
+        except ModuleNotFoundError as error:
+            raise FewnerdError(f"{_EXTRA} (no module named {error.name})") from error
+        click.get_current_context().exit(code if isinstance(code, int) else 0)
+
+
+for _name, _short in _RECIPE.items():
+    command.add_command(_Passed(_name, _short))
