@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._lazy = dict(lazy or {})
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """Give the commands in the order in which they were written down."""
         return [*self._lazy, *(name for name in self.commands if name not in self._lazy)]
 
@@ -135,9 +135,9 @@ def exit_code(error: FewnerdError) -> Exit:
 
 
 def complain(message: str) -> None:
-    """Write a message to standard error, after ``error:`` in red where there are colours."""
+    """Write a message to standard error, after ``Error:`` in red where there are colours."""
     coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(f"{click.style('error:', fg='red', bold=True) if coloured else 'error:'} {message}", err=True)
+    click.echo(f"{click.style('Error:', fg='red', bold=True) if coloured else 'Error:'} {message}", err=True)
 
 
 def examples(*lines: str) -> str:

@@ -12,7 +12,7 @@ import orjson
 
 from fewnerd_stream.cli._group import examples
 from fewnerd_stream.cli._options import json_option, settings_options
-from fewnerd_stream.exits import Exit
+from fewnerd_stream.errors import FewnerdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,10 +26,8 @@ _FILES: Final = (*_JSON_LINES, ".json", ".md", ".text", ".txt")
 """What a word with such an end is likely meant to be: a file, and no text to tag."""
 
 
-class NoText(click.ClickException):
+class NoText(FewnerdError):  # noqa: N818 - what there is not
     """An input in which there is no text."""
-
-    exit_code = Exit.FAILURE
 
 
 @click.command(
