@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipe test-kafka test-faults kafka model bench lint format clean
+.PHONY: help setup demo test test-recipe test-kafka kafka model bench docs lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,6 +40,9 @@ model: $(VENV)/.recipe ## make the bundled model again: train, export, quantize,
 bench: $(VENV)/.dev ## the benchmarks, where there are any
 	@test -d benchmarks || { echo 'There are no benchmarks yet.'; exit 1; }
 	$(PY) -m benchmarks
+
+docs: $(VENV)/.dev ## write the pages of docs/ that are made from the code
+	$(PY) -m tests.support.pages
 
 lint: $(VENV)/.dev ## ruff and mypy, as CI runs them
 	$(PY) -m ruff check .
