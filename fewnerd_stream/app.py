@@ -148,6 +148,10 @@ def run_worker(
     app.delivery.progress.stopped()
     app.watchdog.write()
     app.watchdog.say()
+    if app.pipeline.at_work:
+        # The interpreter would wait for the thread, and a model that hangs never comes back.
+        logging.shutdown()
+        os._exit(code)
     return int(code)
 
 

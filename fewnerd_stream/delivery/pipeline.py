@@ -77,7 +77,13 @@ class Pipeline:
         count = state.settings.windows_in_flight
         self._slots = asyncio.Semaphore(count)
         self._threads = concurrent.futures.ThreadPoolExecutor(count, "window")
+        self._work: set[concurrent.futures.Future[list[Outcome]]] = set()
         self._queue: asyncio.Queue[tuple[Window, Callable[[Any], Any]]] = asyncio.Queue()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a thread is at work on a window, or was when the loop ended."""
+        return bool(self._work)
 
     async def submit(self, events: Sequence[Any], ack: Callable[[Any], Any]) -> None:
         """Put a window to work; returns when there is room for it, not when it is done.
@@ -123,7 +129,10 @@ class Pipeline:
             ready: asyncio.Future[list[Outcome]] = loop.create_future()
             ready.set_result([self._processor.crashed(record)])
             return ready
-        return loop.run_in_executor(self._threads, self._processor.process, window.records)
+        work = self._threads.submit(self._processor.process, window.records)
+        self._work.add(work)
+        work.add_done_callback(self._work.discard)
+        return asyncio.wrap_future(work)
 
     async def run(self) -> None:
         """Publish windows in the order in which they were submitted, for as long as the worker runs."""

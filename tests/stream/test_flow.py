@@ -88,3 +88,115 @@ def test_each_document_goes_once_to_each_of_its_categories(flow: Callable[..., F
         ("original.__fewnerd.attempt", b"7"),
     )
     stream.stop(worker)
+
+
+def test_repeated_ids_are_documents_of_their_own(flow: Callable[..., Flow]) -> None:
+    """Documents with one id are enriched each on its own, in the order of their partition."""
+    stream = flow(partitions=1)
+    places = stream.send([raw(f"Paris {n}", "same") for n in range(100)])
+    worker = stream.worker(window_size=8)
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    found = [message.json() for message in stream.category("location")]
+    assert [value["document"]["text"] for value in found] == [f"Paris {n}" for n in range(100)]
+    assert [value["source"]["offset"] for value in found] == [offset for _, _, offset in places]
+    stream.stop(worker)
+
+
+def test_a_document_that_fails_is_tried_later_and_holds_nobody_up(flow: Callable[..., Flow]) -> None:
+    """Failing documents leave their windows for the retry topics, and come out enriched, or dead with their error."""
+    stream = flow(retry_delays="0.5,1", window_size=1)
+    documents = {f"k{n}": raw(f"Paris {n}", f"d{n}") for n in range(60)}
+    documents |= {
+        "once": raw("Siemens !fail=2", "once"),  # alone in its window, it is tried twice in each attempt
+        "twice": raw("Siemens !fail=4", "twice"),
+        "always": raw("Siemens !fail", "always"),
+        "reason": raw("Siemens !fail of another", "reason"),
+    }
+    headers = (("x", b"1"), ("x", b"2"), ("__fewnerd.attempt", b"9"), ("__fewnerd.not-before", b"9" * 15))
+    places = dict(
+        zip(documents, stream.send(New(v, k.encode(), headers) for k, v in documents.items()), strict=True)
+    )
+    worker = stream.worker()
+    stream.wait_done()
+    account = stream.account()
+    assert account.duplicates == 0
+    assert stream.count(f"{stream.settings.output_prefix}.location") == 60
+    assert {message.key: message.json()["source"]["attempt"] for message in stream.category("organization")} == {
+        b"once": 1,
+        b"twice": 2,
+    }
+    assert account.retried == {f"{stream.input}.retry.1": 4, f"{stream.input}.retry.2": 3}
+    dead = {message.key: message for message in stream.dead()}
+    assert set(dead) == {b"always", b"reason"}
+    for key, letter in dead.items():
+        assert key is not None
+        assert letter.value == documents[key.decode()]
+        assert letter.headers[:4] == (
+            ("x", b"1"),
+            ("x", b"2"),
+            ("original.__fewnerd.attempt", b"9"),
+            ("original.__fewnerd.not-before", b"9" * 15),
+        )
+        assert letter.header("__fewnerd.offset") == str(places[key.decode()][2]).encode()
+        assert letter.header("__fewnerd.reason") == b"model-error"
+        assert letter.header("__fewnerd.attempts") == b"3"
+        assert letter.header("__fewnerd.errors.topic") == f"{stream.input}.retry.2".encode()
+        assert letter.header("__fewnerd.errors.exception.class.name") == b"builtins.RuntimeError"
+        assert b"told to fail" in (letter.header("__fewnerd.errors.exception.stacktrace") or b"")
+    for message in stream.observer.read(stream.retries):
+        due, written = int(message.header("__fewnerd.not-before") or 0), message.timestamp
+        delay = 500 if message.topic.endswith(".1") else 1000
+        assert due - delay <= written
+    stream.stop(worker)
+
+
+def test_sigterm_finishes_what_is_at_work_and_ends_well(flow: Callable[..., Flow]) -> None:
+    """SIGTERM ends a busy worker with 0 within its drain and 5 s; its windows are done, and committed, once."""
+    stream = flow(drain=10, window_size=4)
+    stream.send(raw(f"Paris {n} !slow=0.05", f"d{n}") for n in range(200))
+    worker = stream.worker()
+    stream.wait_count(1, f"{stream.settings.output_prefix}.location")
+    stream.stop(worker, seconds=15)
+    done = stream.count(f"{stream.settings.output_prefix}.location")
+    assert 0 < done < 200
+    assert stream.committed() == done
+    assert worker.health()["state"] == "stopped"
+    stream.start(worker)
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    stream.stop(worker)
+
+
+def test_sigterm_does_not_wait_for_a_model_that_hangs(flow: Callable[..., Flow]) -> None:
+    """A document at work for longer than the drain is let go: exit 0 within drain and 5 s, and nothing committed of it."""
+    stream = flow(partitions=1, drain=2, window_size=1)
+    stream.send([raw("Paris", "a"), raw("Paris !hang", "b"), raw("Paris", "c")])
+    worker = stream.worker()
+    stream.wait_committed(1)
+    stream.stop(worker, seconds=7)
+    assert stream.committed() == 1
+    assert stream.count(f"{stream.settings.output_prefix}.location") == 1
+
+
+def test_several_input_topics_keep_their_own_retries_and_dead(flow: Callable[..., Flow]) -> None:
+    """Two input topics share the output topics, and each has its own retry and dead-letter topics."""
+    stream = flow(inputs=("a", "b"), partitions=1, retry_delays="0.2", window_size=1)
+    first, second = stream.inputs
+    stream.send([raw("Paris"), b"bad", raw("Hamlet !fail")], first)
+    stream.send([raw("Siemens"), raw("Hamlet !fail=2"), None], second)
+    worker = stream.worker()
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    assert [m.header("__fewnerd.reason") for m in stream.dead(first)] == [b"not-json", b"model-error"]
+    assert [m.header("__fewnerd.reason") for m in stream.dead(second)] == [b"tombstone"]
+    [art] = stream.category("art")
+    assert art.json()["source"] == {
+        "topic": second,
+        "partition": 0,
+        "offset": 1,
+        "timestamp": art.json()["source"]["timestamp"],
+        "attempt": 1,
+        "replay": 0,
+    }
+    stream.stop(worker)

@@ -171,6 +171,8 @@ class Observer:
             "enable.partition.eof": True,
             "isolation.level": isolation,
             "fetch.message.max.bytes": 64 << 20,
+            # The end of a partition is told by an empty answer: not to be waited for long.
+            "fetch.wait.max.ms": 20,
             "topic.metadata.refresh.interval.ms": 1000,
             **_QUIET,
         }
@@ -245,7 +247,7 @@ class Observer:
         consumer.assign(parts)
         while len(ends) < len(parts):
             assert time.monotonic() < deadline, f"not read to the ends within {seconds:g} s: {parts}, {ends}"
-            for message in consumer.consume(1000, timeout=0.5):
+            for message in consumer.consume(1000, timeout=0.05):
                 error = message.error()
                 if error is None:
                     yield message
