@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FINISHED = "finished"
 FACTS = "training.json"
+PASSES = frozenset({"all", "complete", "natural"})
 
 
 class PlanError(RecipeError):
@@ -75,13 +76,12 @@ def plan_of(settings: dict[str, Any]) -> Plan:
     known = {field.name for field in dataclasses.fields(Plan)}
     unknown = sorted(set(settings) - known)
     if unknown:
-        raise PlanError(
-            f"no such training setting: {', '.join(unknown)} (there are: {', '.join(sorted(known))})"
-        )
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-    }
-    return Plan(**values)
+        raise PlanError(f"no training setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    strange = sorted(set(settings.get("passes", ())) - PASSES)
+    if strange:
+        raise PlanError(f"passes are {', '.join(sorted(PASSES))}, not {strange[0]!r}")
+    as_tuples = {name: tuple(value) for name, value in settings.items() if isinstance(value, list)}
+    return Plan(**{**settings, **as_tuples})
 
 
 class Workplace:

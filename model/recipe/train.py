@@ -247,14 +247,21 @@ class Trainer:
         keep = min(self.plan.average, self.step / (self.step + 9))
         torch._foreach_lerp_(self.averaged, self.weights, 1 - keep)
 
-    def run(self, *, until: float = math.inf, every: float = 180.0) -> bool:
-        """Train to the end, or to the clock time ``until``; return whether the end was reached."""
+    def run(self, *, until: float = math.inf, most: int | None = None, every: float = 180.0) -> bool:
+        """Train, and return whether the end was reached.
+
+        Args:
+            until: stop at this time of the monotonic clock.
+            most: stop after so many steps.
+            every: seconds between checkpoints; one is written at the end too.
+        """
         self.network.train()
         flat = [batch for part in self.schedule for batch in part]
         saved = time.monotonic()
         bar = tqdm(total=self.total, initial=self.step, unit="step", smoothing=0.02, mininterval=5.0)
         recent = 0.0
-        while self.step < self.total and time.monotonic() < until:
+        last = self.total if most is None else min(self.total, self.step + most)
+        while self.step < last and time.monotonic() < until:
             loss = self._loss(flat[self.step])
             self._update(loss)
             self.step += 1
