@@ -27,9 +27,10 @@ Keys of ``config.json`` that are read; others are ignored:
     ``precision``   ``"int8"`` or ``"fp32"`` (default).
     ``categories``  label -> category. Default: the part of the label before its first ``-``.
     ``window``      the longest run of pieces the graph sees at once, [CLS] and [SEP] not counted;
-                    default 254, at most ``max_position_embeddings - 2``.
-    ``overlap``     pieces that neighbouring windows of a longer text share; default 64, at most half
-                    the window.
+                    default 190, at most ``max_position_embeddings - 2``. The graph sees a sentence at a
+                    time, as in training; only a longer one takes several windows.
+    ``overlap``     pieces that neighbouring windows of one sentence share; default 48, at most half the
+                    window.
 
 Weight, temperature and transitions of the decoding are in ``decoding.json``, because 67 x 67 counts would
 drown the rest of ``config.json``.
@@ -53,8 +54,8 @@ TOKENIZER: Final = "tokenizer.json"
 CONFIG: Final = "config.json"
 DECODING: Final = "decoding.json"
 PARITY: Final = "parity.json"
-DEFAULT_WINDOW: Final = 254
-DEFAULT_OVERLAP: Final = 64
+DEFAULT_WINDOW: Final = 190
+DEFAULT_OVERLAP: Final = 48
 SPECIALS: Final = ("[CLS]", "[SEP]", "[PAD]")
 # What a hub name brings here; weights in other formats stay there.
 _WANTED: Final = [f"{GRAPH}*", "*.json", "MODEL_CARD.md"]

@@ -12,10 +12,8 @@ _OWN_GROUP = Path("/proc/self/cgroup")
 
 def permitted_cores() -> int:
     """Return the cores in this process's affinity mask, or fewer where a container's quota allows less."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it, macOS has not
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = cgroup_quota()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 

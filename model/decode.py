@@ -67,7 +67,8 @@ class Decoding:
         prior = counts.sum(0) + 1.0
         prior /= prior.sum()
         rows = (counts + self.smoothing * prior) / (counts.sum(1, keepdims=True) + self.smoothing)
-        return (self.weight * np.log(rows / prior)).astype(np.float32)
+        matrix: Floats = (self.weight * np.log(rows / prior)).astype(np.float32)
+        return matrix
 
     @functools.cached_property
     def margins(self) -> Floats:
@@ -214,7 +215,7 @@ def _viterbi(
     joined: npt.NDArray[np.bool_],
     matrix: Floats,
 ) -> Ints:
-    """Return the best label of each word of the chains that ``joined`` makes, boundary terms already in ``scores``."""
+    """Return the best label of each word of the chains that ``joined`` makes; their ends' terms are in."""
     chain = np.cumsum(~joined) - 1
     first = np.flatnonzero(~joined)
     lengths = np.diff(first, append=len(joined))
@@ -243,7 +244,7 @@ def _narrow(scores: Floats, possible: npt.NDArray[np.bool_], counts: Ints, width
 
 
 def _walk(names: Ints, values: Floats, lengths: Ints, matrix: Floats) -> Ints:
-    """Viterbi over chains laid end to end, all at once, a step a word; the longest first, so none is padded."""
+    """Viterbi over chains laid end to end, all at once, a step a word; longest first, so none is padded."""
     starts = np.cumsum(lengths) - lengths
     order = np.argsort(-lengths, kind="stable")
     starts, lengths = starts[order], lengths[order]
@@ -290,10 +291,12 @@ def scores(logits: Floats, labels: Ints, firsts: Ints, pasts: Ints, temperature:
     sizes = pasts - firsts
     rows = np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
     log_p = log_probabilities(logits[rows], temperature)[np.arange(rows.size), labels[rows]]
-    return np.exp(np.add.reduceat(log_p, np.cumsum(sizes) - sizes) / sizes)
+    found: Floats = np.exp(np.add.reduceat(log_p, np.cumsum(sizes) - sizes) / sizes)
+    return found
 
 
 def log_probabilities(logits: Floats, temperature: float = 1.0) -> Floats:
     """Return log-probabilities [words, labels] of logits divided by a temperature."""
     scaled = (logits - logits.max(1, keepdims=True)) / np.float32(temperature)
-    return scaled - np.log(np.exp(scaled).sum(1, keepdims=True))
+    found: Floats = scaled - np.log(np.exp(scaled).sum(1, keepdims=True))
+    return found

@@ -25,7 +25,7 @@ TOLERANCE: Final = 0.02
 
 
 def write_parity(folder: str | Path, texts: Sequence[str]) -> None:
-    """Write ``parity.json`` into a bundle's folder: per word of the texts its likeliest label and probability.
+    """Write ``parity.json`` into a bundle's folder: each word's likeliest label and its probability.
 
     Run it where the graph is known to be right: FP32, or INT8 on a processor with VNNI.
     """
@@ -79,7 +79,7 @@ def check(tagger: Tagger) -> None:
     mean = float(np.mean(off)) if off else 0.0
     if not mean <= tolerance:
         raise BundleError(
-            f"{tagger.bundle.folder}: on this processor the model's probabilities differ by {mean:.3f} on average "
-            f"from those it was shipped with (at most {tolerance} is rounding). An INT8 model needs VNNI or the "
-            "like (see `lscpu`); use an FP32 bundle here, or pass check=False to take what comes"
+            f"{tagger.bundle.folder}: on this processor the model's probabilities differ by {mean:.3f} on "
+            f"average from those it was shipped with (at most {tolerance} is rounding). An INT8 model needs "
+            "VNNI or the like (see `lscpu`); use an FP32 bundle here, or pass check=False to take what comes"
         )

@@ -11,13 +11,13 @@ import dataclasses
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from model.case import case_classes
-from model.words import Word, split_chunk
+from model.words import Word, sides, split_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
+_Item = TypeVar("_Item", bound=np.generic)
 _OTHER_SPACE: Final = re.compile(r"[^\S ]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BLANK_LINE: Final = re.compile(r"\n[^\S\n]*\n|\r[^\S\r\n]*\r|[\u2029\f]")
@@ -49,7 +50,8 @@ class Pieces:
         first: the index in ``ids`` of each word's first piece, [words], increasing.
         start: each word's first code point in its own text, [words].
         end: one past each word's last code point, [words].
-        apart: whether a blank line separates a word from the one before, [words].
+        sentence: whether a word begins a sentence, or its text, [words].
+        apart: whether a word begins its text, or a blank line separates it from the one before, [words].
     """
 
     ids: npt.NDArray[np.int32]
@@ -58,6 +60,7 @@ class Pieces:
     first: Ints
     start: Ints
     end: Ints
+    sentence: npt.NDArray[np.bool_]
     apart: npt.NDArray[np.bool_]
 
 
@@ -66,8 +69,8 @@ class _Table:
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {}
-        # Per chunk: length in code points, first piece, pieces, first word, words.
-        self.chunks = np.zeros((5, 1024), np.int64)
+        # Per chunk: length in code points, first piece, pieces, first word, words, and its three `Sides`.
+        self.chunks = np.zeros((8, 1024), np.int64)
         # Per word: its first piece's place within the chunk, start and end within the chunk.
         self.words = np.zeros((3, 1024), np.int64)
         self.ids = np.zeros(2048, np.int32)
@@ -77,8 +80,8 @@ class _Table:
     def full(self) -> bool:
         return len(self.index) > _MOST_CHUNKS or self.used_pieces > _MOST_PIECES
 
-    def add(self, keys: Sequence[str], sizes: Ints, words: Sequence[int], places: Ints, ids: Ints) -> None:
-        """Add chunks: their lengths, how many words each has, and per word [4, words] as `Encoder._read` makes."""
+    def add(self, keys: Sequence[str], facts: Ints, words: Sequence[int], places: Ints, ids: Ints) -> None:
+        """Add chunks: lengths and sides [4, keys], words each has, and of each word what `_read` makes."""
         here = len(self.index)
         word_counts = np.array(words, np.int64)
         piece_counts = np.zeros(len(keys), np.int64)
@@ -88,7 +91,7 @@ class _Table:
         self.words = _grown(self.words, self.used_words + places.shape[1])
         self.ids = _grown(self.ids, self.used_pieces + ids.size)
         fresh = self.chunks[:, here : here + len(keys)]
-        fresh[0] = sizes
+        fresh[0], fresh[5:] = facts[0], facts[1:]
         fresh[1] = self.used_pieces + np.cumsum(piece_counts) - piece_counts
         fresh[2] = piece_counts
         fresh[3] = self.used_words + np.cumsum(word_counts) - word_counts
@@ -103,7 +106,7 @@ class _Table:
         self.index.update(zip(keys, range(here, here + len(keys)), strict=True))
 
 
-def _grown(array: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.generic]:
+def _grown(array: npt.NDArray[_Item], size: int) -> npt.NDArray[_Item]:
     """Return the array, or a copy of it at least twice as long when ``size`` columns do not fit."""
     if size <= array.shape[-1]:
         return array
@@ -159,17 +162,21 @@ class Encoder:
         return table, np.array(indices, np.int64)
 
     def _add(self, table: _Table, keys: Sequence[str]) -> None:
-        sizes = np.array([len(key) - key.endswith(_LAST) for key in keys], np.int64)
+        facts: list[tuple[int, ...]] = []
         words: list[Word] = []
         counts = []
         for key in keys:
-            of_key = split_chunk(key.removesuffix(_LAST), last=key.endswith(_LAST))
+            chunk = key.removesuffix(_LAST)
+            of_key = split_chunk(chunk, last=chunk is not key)
+            facts.append((len(chunk), *sides(chunk, of_key)))
             words.extend(of_key)
             counts.append(len(of_key))
         places, ids, kept = self._read(words)
         # A word that leaves no piece (control characters only) is none: nothing can be said of it.
         owner = np.repeat(np.arange(len(keys)), counts)[kept]
-        table.add(keys, sizes, np.bincount(owner, minlength=len(keys)).tolist(), places, ids)
+        table.add(
+            keys, np.array(facts, np.int64).T, np.bincount(owner, minlength=len(keys)).tolist(), places, ids
+        )
 
     def _read(self, words: Sequence[Word]) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
         """Tokenize words one by one.
@@ -204,7 +211,7 @@ class Encoder:
 
 
 def _plain(text: str) -> str:
-    """Return the text with every whitespace character a space, and no unpaired surrogate; code points keep place."""
+    """Return the text with spaces for all whitespace and no unpaired surrogate, code point for code point."""
     if not text.isascii():
         try:
             text.encode()
@@ -215,7 +222,7 @@ def _plain(text: str) -> str:
 
 def _gather(table: _Table, found: Ints, counts: Ints, blank: Sequence[tuple[int, int]]) -> Pieces:
     """Put the texts' arrays together; text ``t`` has the next ``counts[t]`` of the chunks ``found``."""
-    sizes, piece_at, pieces, word_at, words = table.chunks[:, found]
+    sizes, piece_at, pieces, word_at, words, ends, begins, closes = table.chunks[:, found]
     pieces_before, words_before = _before(pieces), _before(words)
     # Within a text, each chunk is followed by one whitespace character.
     chunk_at = _before(sizes + 1)[:-1]
@@ -226,14 +233,23 @@ def _gather(table: _Table, found: Ints, counts: Ints, blank: Sequence[tuple[int,
     text_words = words_before[bounds]
     start += np.repeat(chunk_at, words)
     end += np.repeat(chunk_at, words)
-    apart = np.zeros(start.size, np.bool_)
+    apart = np.zeros(start.size + 1, np.bool_)
+    apart[text_words[:-1]] = True
     for text, position in blank:
         first, past = text_words[text], text_words[text + 1]
         word = first + np.searchsorted(start[first:past], position)
         if word < past:
             apart[word] = True
+    apart = apart[:-1]
+    sentence = apart.copy()
+    # Chunks without words (of adjoining spaces) are looked over.
+    spoken = np.flatnonzero(words)
+    ended = ends[spoken] > 0
+    ended[1:] |= (closes[spoken[1:]] > 0) & ended[:-1]
+    beginning = spoken[1:][ended[:-1] & (begins[spoken[1:]] > 0)]
+    sentence[words_before[beginning]] = True
     first_piece = place + np.repeat(pieces_before[:-1], words)
-    return Pieces(ids, pieces_before[bounds], text_words, first_piece, start, end, apart)
+    return Pieces(ids, pieces_before[bounds], text_words, first_piece, start, end, sentence, apart)
 
 
 def _before(counts: Ints) -> Ints:

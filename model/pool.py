@@ -18,7 +18,7 @@ class PoolClosedError(RuntimeError):
 
 
 class Pool:
-    """A fixed number of threads. Jobs of one submission start in order; submissions take turns, job by job."""
+    """A fixed number of threads. A submission's jobs start in order; submissions take turns, job by job."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._waiting: deque[deque[Job]] = deque()

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
 
-# Padded pieces in a batch: its activations stay in a core's own cache.
-BATCH_PIECES: Final = 512
-BATCH_ROWS: Final = 64
+# Padded pieces in a batch: more are no faster, and their activations leave a core's own cache.
+BATCH_PIECES: Final = 256
 # Texts, and code points, that are tokenized, batched and decoded together.
 SLAB_TEXTS: Final = 256
 SLAB_LENGTH: Final = 262_144
@@ -107,7 +106,7 @@ class Tagger:
         return tagger
 
     def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
-        """Return each text's entities, in order of their place; what a text gets depends on nothing but itself.
+        """Return each text's entities in their order; what a text gets depends on nothing but itself.
 
         Raises:
             PoolClosedError: the tagger is closed.
@@ -115,9 +114,9 @@ class Tagger:
         return [entities for slab in self._slabs(texts) for entities in slab.collect()]
 
     def log_probabilities(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.int64], Floats]]:
-        """Return each text's words, [words, 2] code points, and their log-probabilities [words, labels]; undecoded.
+        """Return each text's words, [words, 2] code points, and their log-probabilities [words, labels].
 
-        For parity checks, and for choosing a temperature or a decoding: `tag` keeps much less of a text.
+        For parity checks, and for choosing a temperature or a decoding; `tag` keeps much less of a text.
         """
         out: list[tuple[npt.NDArray[np.int64], Floats]] = []
         for text in texts:
@@ -135,11 +134,13 @@ class Tagger:
         self._pool.close()
 
     def __enter__(self) -> Self:
+        """Return the tagger itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close it."""
         self.close()
 
     def _slabs(self, texts: Sequence[str]) -> Iterator[_Slab]:
@@ -158,18 +159,15 @@ class Tagger:
 
     def batches(self, pieces: Pieces) -> list[list[windows.Window]]:
         """Return the windows over all texts, grouped into batches of like length."""
-        longest, overlap = self.bundle.window, self.bundle.overlap
-        all_windows: list[windows.Window] = []
-        text_pieces, text_words = pieces.text_pieces.tolist(), pieces.text_words.tolist()
-        for start, end, word, past in zip(
-            text_pieces, text_pieces[1:], text_words, text_words[1:], strict=False
-        ):
-            if end - start > longest:
-                all_windows += windows.cover(start, end, pieces.first[word:past], word, longest, overlap)
-            elif end > start:
-                all_windows.append(windows.Window(start, end, word, past))
+        all_windows = windows.plan(
+            pieces.first,
+            pieces.sentence,
+            len(pieces.ids),
+            longest=self.bundle.window,
+            overlap=self.bundle.overlap,
+        )
         lengths = [window.end - window.start + 2 for window in all_windows]
-        groups = windows.batches(lengths, BATCH_PIECES, BATCH_ROWS)
+        groups = windows.batches(lengths, BATCH_PIECES)
         return [[all_windows[index] for index in group] for group in groups]
 
     def infer(self, pieces: Pieces, group: Sequence[windows.Window]) -> Floats:
@@ -197,8 +195,7 @@ class Tagger:
         found: list[list[Entity]] = [[] for _ in texts]
         if not words.size:
             return found
-        begins = pieces.apart.copy()
-        begins[pieces.text_words[:-1][np.diff(pieces.text_words) > 0]] = True
+        begins = pieces.apart
         linked = np.zeros(words.size, np.bool_)
         linked[1:] = (np.diff(words) == 1) & ~begins[words[1:]]
         closed = ~np.append(begins, True)[words + 1]

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # A run of whitespace-free text falls into these; what is none of the first lines is a word's core.
 _PARTS: Final = re.compile(
@@ -27,31 +30,46 @@ _CLOSING: Final = re.compile(r"""[)\]}>"”’'»]*""")
 _SINGLE_QUOTES: Final = "'’‘‚`"
 _CONTRACTION: Final = re.compile(r"(?:n['’]t|['’](?:s|m|d|ll|re|ve))$", re.IGNORECASE)
 _KEEPS_LEADING_QUOTE: Final = re.compile(r"['’](?:\d|(?:em|n|til|tis|twas)$)", re.IGNORECASE)
-# Single letters with a period each ("U.S.", "J.", "Ph.D."), and what else is written with one in mid-sentence.
+# Single letters with a period each ("U.S.", "J.", "Ph.D."), and what else has one in mid-sentence.
 _ABBREVIATION: Final = re.compile(
     r"""
       (?: [^\W\d_]{1,2}\. )+ (?<![a-z]{2}\.)
-    | (?: .*- )? (?: st | ste | mt | ft | mr | mrs | ms | dr | jr | sr | prof | rev | hon | messrs | co | corp | inc
-        | ltd | bros | dept | univ | assn | gen | lt | col | maj | capt | cpt | sgt | cmdr | adm | gov | sen | rep
-        | pres | jan | feb | mar | apr | aug | sept | sep | oct | nov | dec | vs | etc | al | ave | blvd | rd
-        | cf | ca | ed | eds | vol | pp | fig | approx | est | spp | viz | calif | conn | ill | mass | tenn )\.
+    | (?: .*- )? (?: st | ste | mt | ft | mr | mrs | ms | dr | jr | sr | prof | rev | hon | messrs | co | corp
+        | inc | ltd | bros | dept | univ | assn | gen | lt | col | maj | capt | cpt | sgt | cmdr | adm | gov
+        | sen | rep | pres | jan | feb | mar | apr | aug | sept | sep | oct | nov | dec | vs | etc | al | ave
+        | blvd | rd | cf | ca | ed | eds | vol | pp | fig | approx | est | spp | viz | calif | conn | ill
+        | mass | tenn )\.
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _LONGEST_ABBREVIATION: Final = 32
-# How the training text writes what news writes otherwise; the case of letters is read from the original.
+# Typographers' marks, which the training text hardly has, as it writes them. A straight quote stays one: that
+# text has `` around titles, `` and '' around speech, and either, read for it, scores lower.
 _READ_AS: Final = {
-    '"': "``",
-    "“": "``",
-    "”": "``",
-    "„": "``",
-    "«": "``",
-    "»": "``",
     "’": "'",
     "‘": "'",
+    "‚": "'",
+    "“": '"',
+    "”": '"',
+    "„": '"',
+    "«": '"',
+    "»": '"',
     "…": "...",
 }
 _LONGEST_READ_AS: Final = 64
+
+
+_SENTENCE_END: Final = frozenset({".", "!", "?", "…", "...", "?!", "!!"})
+_CLOSES: Final = frozenset("\"”’'»)]}")
+_OPENS: Final = "\"“‘'«([{`„¿¡"
+
+
+class Sides(NamedTuple):
+    """What a chunk says of sentences: it ends one, may begin one, is but closing quotes and brackets."""
+
+    ends: bool
+    begins: bool
+    closes: bool
 
 
 class Word(NamedTuple):
@@ -69,6 +87,8 @@ def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
         chunk: text without whitespace, possibly empty.
         last: whether the text ends with this chunk, so that its last period ends a sentence.
     """
+    if chunk.isalnum():
+        return [Word(0, len(chunk), chunk)]
     words: list[Word] = []
     for match in _PARTS.finditer(chunk):
         start, end = match.span()
@@ -78,6 +98,23 @@ def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
             final = last and _CLOSING.fullmatch(chunk, end) is not None
             _split_core(chunk, start, end, words, final=final)
     return words
+
+
+def sides(chunk: str, words: Sequence[Word]) -> Sides:
+    """Return whether sentences end and begin at a chunk's two sides.
+
+    ``U.S.`` ends none, as its period belongs to the word, and ``5`` after ``No.`` begins none: rather an end is
+    missed than seen where there is none.
+    """
+    texts = [chunk[word.start : word.end] for word in words]
+    while texts and _CLOSES.issuperset(texts[-1]):
+        texts.pop()
+    first = chunk.lstrip(_OPENS)[:1]
+    return Sides(
+        ends=bool(texts) and texts[-1] in _SENTENCE_END,
+        begins=first.isalpha() and not first.islower(),
+        closes=bool(words) and not texts,
+    )
 
 
 def _split_core(chunk: str, start: int, end: int, words: list[Word], *, final: bool) -> None:
@@ -113,7 +150,7 @@ def _add(chunk: str, start: int, end: int, words: list[Word]) -> None:
     if start == end:
         return
     read = chunk[start:end]
-    if end - start <= _LONGEST_READ_AS and not read.isascii() or read == '"':
+    if end - start <= _LONGEST_READ_AS and not read.isascii():
         read = "".join(_READ_AS.get(character, character) for character in read)
     words.append(Word(start, end, read))
 
