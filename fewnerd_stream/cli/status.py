@@ -61,8 +61,9 @@ def command(*, letters: int, all_letters: bool, settings: Settings, as_json: boo
 def _print(out: Console, report: Report) -> None:
     from fewnerd_stream.cli._screen import table
 
+    count = len(report.members)
     state = "nobody has been in it" if report.state == "none" else report.state
-    out.print(f"[bold]group[/bold] {report.group}: {state}, {len(report.members)} workers")
+    out.print(f"[bold]group[/bold] {report.group}: {state}, {count} {'worker' if count == 1 else 'workers'}")
     shown = table(
         "TOPIC",
         "PARTITION",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fewnerd_stream.deadletters.letter import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_RANDOM: Final = re.compile(r"(.+)-([0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -26,8 +29,18 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What to call it in a table: the client's name where there is one, and where it is."""
-        return "@".join(filter(None, (self.client or self.id, self.host)))
+        """What to call it in a table: its instance id or client id if it was given one, and where it is.
+
+        Kafka makes a member's id of its instance id, or else its client id, and a random part. The name that
+        every aiokafka client has tells nothing; then a piece of the random part has to do.
+        """
+        match = _RANDOM.fullmatch(self.id)
+        given, piece = (match[1], match[2]) if match else (self.id, "")
+        if given.startswith("aiokafka-"):
+            given = piece or given
+        elif given == self.client and piece:
+            given = f"{given}-{piece}"
+        return "@".join(filter(None, (given, self.host)))
 
 
 @dataclass(frozen=True, slots=True)

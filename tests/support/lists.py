@@ -15,6 +15,9 @@ from fewnerd_stream.records import Record
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
+BATCH = 7
+"""How many records are read at a time."""
+
 Place = tuple[str, int]
 
 
@@ -102,8 +105,8 @@ def instead_of_clients(kafka: ListKafka) -> Iterator[ListKafka]:
     ) -> AsyncIterator[list[Record]]:
         client.at, client.position = where, span[1]
         found = [record for record in kafka.logs[where] if span[0] <= record.offset < span[1]]
-        for start in range(0, len(found), 7):
-            yield found[start : start + 7]
+        for start in range(0, len(found), BATCH):
+            yield found[start : start + BATCH]
 
     names: dict[str, Any] = {
         "admin": opened,
