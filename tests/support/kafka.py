@@ -83,7 +83,7 @@ class KafkaCluster:
         self.heap = heap
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="fewnerd-kafka-"))
-        numbers = iter(_free_ports(3 * brokers))
+        numbers = iter(free_ports(3 * brokers))
         self.ports: list[Ports] = [Ports(next(numbers), next(numbers), next(numbers)) for _ in range(brokers)]
         self._processes: list[Process | None] = [None] * brokers
         self._java: str = ""
@@ -313,7 +313,7 @@ def jars() -> Path:
     return folder
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Choose ports that nobody listens on; all are held until the last is found, so they differ."""
     held: list[socket.socket] = []
     try:
