@@ -3,6 +3,10 @@
 ========================  ==========================================================================
 ``model.onnx``            inputs ``input_ids`` and ``attention_mask`` (int64, [batch, length]), output
                           ``logits`` (float32, [batch, length, labels])
+``fused.onnx``            optional: the same network in other steps, faster; a third input ``words`` (int64,
+                          [words]: places in batch x length) names the pieces wanted, and ``logits`` is
+                          [words, labels]. Used if its metadata ``weights`` is the SHA-256 of the
+                          ``model.onnx`` beside it, and ONNX Runtime is new enough to open it
 ``tokenizer.json``        BERT word pieces in the ``tokenizers`` library's format
 ``config.json``           transformers' config, see below
 ``decoding.json``         optional: transition counts and temperature (``model.decode.Decoding.save``);
@@ -50,6 +54,8 @@ from model.decode import Decoding
 BUNDLED: Final = Path(__file__).parent / "bundled"
 OUTSIDE: Final = "O"
 GRAPH: Final = "model.onnx"
+FUSED: Final = "fused.onnx"
+WEIGHTS_KEY: Final = "weights"
 TOKENIZER: Final = "tokenizer.json"
 CONFIG: Final = "config.json"
 DECODING: Final = "decoding.json"
@@ -58,7 +64,7 @@ DEFAULT_WINDOW: Final = 190
 DEFAULT_OVERLAP: Final = 48
 SPECIALS: Final = ("[CLS]", "[SEP]", "[PAD]")
 # What a hub name brings here; weights in other formats stay there.
-_WANTED: Final = [f"{GRAPH}*", "*.json", "MODEL_CARD.md"]
+_WANTED: Final = [f"{GRAPH}*", FUSED, "*.json", "MODEL_CARD.md"]
 _SMALLEST_WINDOW: Final = 8
 
 
@@ -169,7 +175,7 @@ def find(source: str | Path | None) -> Path:
 def digest(folder: Path) -> str:
     """Return ``sha256:`` and the hash over names and contents of the files that decide a result."""
     total = hashlib.sha256()
-    deciding = {TOKENIZER, CONFIG, DECODING}
+    deciding = {FUSED, TOKENIZER, CONFIG, DECODING}
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if path.is_file() and (path.name in deciding or path.name.startswith(GRAPH)):
             with path.open("rb") as file:

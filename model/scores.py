@@ -45,7 +45,7 @@ class Count:
     gold: int = 0
 
     def as_dict(self) -> dict[str, float]:
-        """Return precision, recall and F1 in 0..1 (0 where there is nothing to divide) and the gold's number."""
+        """Return precision, recall and F1 in 0..1 (0 over 0 is 0), and how many the gold has."""
         precision = self.right / self.predicted if self.predicted else 0.0
         recall = self.right / self.gold if self.gold else 0.0
         f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from model import decode, windows
-from model.bundle import GRAPH, Bundle, BundleError, ModelInfo, open_bundle
+from model.bundle import FUSED, GRAPH, WEIGHTS_KEY, Bundle, BundleError, ModelInfo, open_bundle
 from model.cores import permitted_cores
 from model.pieces import Encoder, Pieces
 from model.pool import Pool, PoolClosedError
@@ -33,6 +35,7 @@ BATCH_PIECES: Final = 256
 # Texts, and code points, that are tokenized, batched and decoded together.
 SLAB_TEXTS: Final = 256
 SLAB_LENGTH: Final = 262_144
+_INPUTS: Final = ("attention_mask", "input_ids")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Tagger:
         self.bundle = bundle
         self.threads = threads
         self._session = session
+        self._fused = len(session.get_inputs()) > len(_INPUTS)
         self._thresholds = thresholds
         self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
         self._pool = Pool(threads, "tagger")
@@ -184,8 +188,14 @@ class Tagger:
             ids[row, size + 1] = end
             mask[row, : size + 2] = 1
             places.append(pieces.first[window.word : window.past] + (row * width + 1 - window.start))
-        (logits,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-        scores: Floats = logits.reshape(-1, logits.shape[-1])[np.concatenate(places)]
+        words = np.concatenate(places)
+        feed = {"input_ids": ids, "attention_mask": mask}
+        scores: Floats
+        if self._fused:
+            (scores,) = self._session.run(["logits"], feed | {"words": words})
+            return scores
+        (logits,) = self._session.run(["logits"], feed)
+        scores = logits.reshape(-1, logits.shape[-1])[words]
         return scores
 
     def entities(
@@ -320,7 +330,38 @@ def _thresholds(
 
 
 def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
-    """Open the graph for callers that bring their own threads."""
+        raise BundleError(f"{path}: gives {last} scores a piece; config.json names {len(bundle.labels)} labels")
+    path = bundle.folder / GRAPH
+    fused = bundle.folder / FUSED
+    if fused.is_file():
+        with path.open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        # An older ONNX Runtime lacks an operator; the plain graph gives the same, later.
+        with contextlib.suppress(Exception):
+            session = _open(fused)
+            if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) == weights:
+                return session
+    try:
+        session = _open(path)
+    except Exception as error:
+        raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
+    inputs = sorted(value.name for value in session.get_inputs())
+    outputs = {value.name: value.shape for value in session.get_outputs()}
+    if tuple(inputs) != _INPUTS or "logits" not in outputs:
+        raise BundleError(
+            f"{path}: takes {inputs} and gives {sorted(outputs)}; "
+            "a bundle's graph takes input_ids and attention_mask and gives logits"
+        )
+    last = outputs["logits"][-1]
+    if isinstance(last, int) and last != len(bundle.labels):
+        raise BundleError(
+            f"{path}: gives {last} scores a piece, but config.json names {len(bundle.labels)} labels"
+        )
+    return session
+
+
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    """Open a graph for callers that bring their own threads."""
     import onnxruntime  # noqa: PLC0415 - a quarter of a second, and only a loaded tagger needs it
 
     options = onnxruntime.SessionOptions()
@@ -330,21 +371,4 @@ def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
     # A pattern is kept for each shape ever seen: with texts of all lengths that only grows.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
-    path = bundle.folder / GRAPH
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
-    inputs = {value.name for value in session.get_inputs()}
-    outputs = {value.name: value.shape for value in session.get_outputs()}
-    if inputs != {"input_ids", "attention_mask"} or "logits" not in outputs:
-        raise BundleError(
-            f"{path}: takes {sorted(inputs)} and gives {sorted(outputs)}; "
-            "a bundle's graph takes input_ids and attention_mask and gives logits"
-        )
-    last = outputs["logits"][-1]
-    if isinstance(last, int) and last != len(bundle.labels):
-        raise BundleError(
-            f"{path}: gives {last} scores a piece, but config.json names {len(bundle.labels)} labels"
-        )
-    return session
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

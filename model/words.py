@@ -103,8 +103,8 @@ def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
 def sides(chunk: str, words: Sequence[Word]) -> Sides:
     """Return whether sentences end and begin at a chunk's two sides.
 
-    ``U.S.`` ends none, as its period belongs to the word, and ``5`` after ``No.`` begins none: rather an end is
-    missed than seen where there is none.
+    ``U.S.`` ends none, as its period belongs to the word, and ``5`` after ``No.`` begins none: rather is an
+    end missed than seen where there is none.
     """
     texts = [chunk[word.start : word.end] for word in words]
     while texts and _CLOSES.issuperset(texts[-1]):
