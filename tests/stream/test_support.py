@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +14,7 @@ import pytest
 
 from fewnerd_stream.embedded import answers
 from tests.support import clients
+from tests.support.kafka import KafkaUnavailable, jars, java
 from tests.support.processes import Process, until
 
 if TYPE_CHECKING:
@@ -84,3 +88,38 @@ def _dead(pid: int) -> bool:
         return True
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return done.stdout.strip().startswith("Z") or not done.stdout.strip()
+
+
+def test_brokers_end_with_whoever_started_them(kafka_ready: None, tmp_path: Path) -> None:
+    """`make kafka` says where it listens, and a killed one leaves no broker behind."""
+    assert kafka_ready is None
+    with Process([sys.executable, "-u", "-m", "tests.support.kafka"], tmp_path / "log") as process:
+        until("it listens", lambda: "export" in process.log.read_text(), 90)
+        host, port = process.log.read_text().split("FEWNERD_BOOTSTRAP_SERVERS=")[1].split()[0].split(":")
+        assert answers(host, int(port))
+        process.signal(signal.SIGKILL)  # itself alone: its children are in groups of their own
+        process.wait(10)
+    until("the broker is gone", lambda: not answers(host, int(port)), 20)
+    shutil.rmtree(_folder_of(process), ignore_errors=True)
+
+
+def _folder_of(process: Process) -> str:
+    match = re.search(r"logs in (\S+);", process.log.read_text())
+    assert match is not None
+    return match[1]
+
+
+def test_what_is_missing_for_kafka_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without Java, with one that is too old, or without Maven the reason is told: tests skip with it."""
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(KafkaUnavailable, match="no Java"):
+        java()
+    with pytest.raises(KafkaUnavailable, match="no Maven"):
+        jars()
+    old = tmp_path / "java"
+    old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    old.chmod(0o755)
+    with pytest.raises(KafkaUnavailable, match='too old.*version "11'):
+        java()
