@@ -121,5 +121,5 @@ def test_what_is_missing_for_kafka_is_said(monkeypatch: pytest.MonkeyPatch, tmp_
     old = tmp_path / "java"
     old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
     old.chmod(0o755)
-    with pytest.raises(KafkaUnavailable, match='too old.*version "11'):
+    with pytest.raises(KafkaUnavailable, match=r'too old.*version "11'):
         java()
