@@ -330,7 +330,7 @@ def _thresholds(
 
 
 def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
-        raise BundleError(f"{path}: gives {last} scores a piece; config.json names {len(bundle.labels)} labels")
+    """Open the fused graph if it is of these weights and this ONNX Runtime knows its steps, else the plain one."""
     path = bundle.folder / GRAPH
     fused = bundle.folder / FUSED
     if fused.is_file():
