@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -14,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from model import decode, windows
-from model.bundle import FUSED, GRAPH, WEIGHTS_KEY, Bundle, BundleError, ModelInfo, open_bundle
+from model.bundle import Bundle, ModelInfo, open_bundle
 from model.cores import permitted_cores
+from model.graph import Graph
 from model.pieces import Encoder, Pieces
 from model.pool import Pool, PoolClosedError
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy.typing as npt
-    import onnxruntime
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
@@ -35,7 +33,6 @@ BATCH_PIECES: Final = 256
 # Texts, and code points, that are tokenized, batched and decoded together.
 SLAB_TEXTS: Final = 256
 SLAB_LENGTH: Final = 262_144
-_INPUTS: Final = ("attention_mask", "input_ids")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class Tagger:
     def __init__(
         self,
         bundle: Bundle,
-        session: onnxruntime.InferenceSession,
+        graph: Graph,
         threads: int,
         thresholds: Floats,
     ) -> None:
@@ -65,8 +62,7 @@ class Tagger:
         self.labels: tuple[str, ...] = bundle.labels[1:]
         self.bundle = bundle
         self.threads = threads
-        self._session = session
-        self._fused = len(session.get_inputs()) > len(_INPUTS)
+        self._graph = graph
         self._thresholds = thresholds
         self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
         self._pool = Pool(threads, "tagger")
@@ -98,7 +94,7 @@ class Tagger:
             raise ValueError(f"threads is {threads}, must be at least 1")
         bundle = open_bundle(folder)
         least = _thresholds(bundle.labels, thresholds, labels)
-        tagger = cls(bundle, _session(bundle), threads or permitted_cores(), least)
+        tagger = cls(bundle, Graph.open(bundle), threads or permitted_cores(), least)
         if check:
             from model import parity  # noqa: PLC0415 - it uses taggers itself
 
@@ -188,15 +184,7 @@ class Tagger:
             ids[row, size + 1] = end
             mask[row, : size + 2] = 1
             places.append(pieces.first[window.word : window.past] + (row * width + 1 - window.start))
-        words = np.concatenate(places)
-        feed = {"input_ids": ids, "attention_mask": mask}
-        scores: Floats
-        if self._fused:
-            (scores,) = self._session.run(["logits"], feed | {"words": words})
-            return scores
-        (logits,) = self._session.run(["logits"], feed)
-        scores = logits.reshape(-1, logits.shape[-1])[words]
-        return scores
+        return self._graph.scores(ids, mask, np.concatenate(places))
 
     def entities(
         self, texts: Sequence[str], pieces: Pieces, words: Ints, logits: Floats
@@ -327,48 +315,3 @@ def _thresholds(
     if labels is not None:
         least[[name not in labels for name in names]] = 2
     return least
-
-
-def _session(bundle: Bundle) -> onnxruntime.InferenceSession:
-    """Open the fused graph if it is of these weights and this ONNX Runtime knows its steps, else the plain one."""
-    path = bundle.folder / GRAPH
-    fused = bundle.folder / FUSED
-    if fused.is_file():
-        with path.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        # An older ONNX Runtime lacks an operator; the plain graph gives the same, later.
-        with contextlib.suppress(Exception):
-            session = _open(fused)
-            if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) == weights:
-                return session
-    try:
-        session = _open(path)
-    except Exception as error:
-        raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
-    inputs = sorted(value.name for value in session.get_inputs())
-    outputs = {value.name: value.shape for value in session.get_outputs()}
-    if tuple(inputs) != _INPUTS or "logits" not in outputs:
-        raise BundleError(
-            f"{path}: takes {inputs} and gives {sorted(outputs)}; "
-            "a bundle's graph takes input_ids and attention_mask and gives logits"
-        )
-    last = outputs["logits"][-1]
-    if isinstance(last, int) and last != len(bundle.labels):
-        raise BundleError(
-            f"{path}: gives {last} scores a piece, but config.json names {len(bundle.labels)} labels"
-        )
-    return session
-
-
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    """Open a graph for callers that bring their own threads."""
-    import onnxruntime  # noqa: PLC0415 - a quarter of a second, and only a loaded tagger needs it
-
-    options = onnxruntime.SessionOptions()
-    # Two threads with one core each are faster than one thread that borrows a second.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # A pattern is kept for each shape ever seen: with texts of all lengths that only grows.
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,94 @@
+"""The bundle's graph, opened for threads that each call it on one core."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING, Final, Self
+
+from model.bundle import FUSED, GRAPH, WEIGHTS_KEY, Bundle, BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    import onnxruntime
+
+    Floats = npt.NDArray[np.float32]
+    Ints = npt.NDArray[np.int64]
+
+_INPUTS: Final = ("attention_mask", "input_ids")
+
+
+class Graph:
+    """A session that any number of threads may call at once."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self.fused = len(session.get_inputs()) > len(_INPUTS)
+
+    @classmethod
+    def open(cls, bundle: Bundle) -> Self:
+        """Open ``fused.onnx`` if it is of these weights and ONNX Runtime knows its steps, else ``model.onnx``.
+
+        Raises:
+            BundleError: ``model.onnx`` cannot be opened, or takes or gives something else than it should.
+        """
+        path, fused = bundle.folder / GRAPH, bundle.folder / FUSED
+        if fused.is_file():
+            with path.open("rb") as file:
+                weights = hashlib.file_digest(file, "sha256").hexdigest()
+            # An older ONNX Runtime lacks an operator; the plain graph gives the same, later.
+            with contextlib.suppress(Exception):
+                session = _open(fused)
+                if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) == weights:
+                    return cls(session)
+        try:
+            session = _open(path)
+        except Exception as error:
+            raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
+        inputs = sorted(value.name for value in session.get_inputs())
+        outputs = {value.name: value.shape for value in session.get_outputs()}
+        if tuple(inputs) != _INPUTS or "logits" not in outputs:
+            raise BundleError(
+                f"{path}: takes {inputs} and gives {sorted(outputs)}; "
+                "a bundle's graph takes input_ids and attention_mask and gives logits"
+            )
+        last = outputs["logits"][-1]
+        if isinstance(last, int) and last != len(bundle.labels):
+            raise BundleError(
+                f"{path}: gives {last} scores a piece; config.json names {len(bundle.labels)} labels"
+            )
+        return cls(session)
+
+    def scores(self, ids: Ints, mask: Ints, words: Ints) -> Floats:
+        """Return the scores of some pieces of a batch, [words, labels].
+
+        Args:
+            ids: [batch, length].
+            mask: 1 where there is a piece and 0 where there is padding, [batch, length].
+            words: places in batch x length of the pieces wanted, [words].
+        """
+        feed = {"input_ids": ids, "attention_mask": mask}
+        scores: Floats
+        if self.fused:
+            (scores,) = self._session.run(["logits"], feed | {"words": words})
+            return scores
+        (logits,) = self._session.run(["logits"], feed)
+        scores = logits.reshape(-1, logits.shape[-1])[words]
+        return scores
+
+
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    """Open a graph for callers that bring their own threads."""
+    import onnxruntime  # noqa: PLC0415 - a quarter of a second, and only a loaded tagger needs it
+
+    options = onnxruntime.SessionOptions()
+    # Two threads with one core each are faster than one thread that borrows a second.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # A pattern is kept for each shape ever seen: with texts of all lengths that only grows.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
