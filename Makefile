@@ -5,13 +5,14 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
+RUN_ARGS ?=
 
 # The first Python of 3.11 to 3.13 that runs.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipe test-kafka kafka model bench docs lint format clean
+.PHONY: help setup demo test test-recipe test-kafka kafka faults model bench docs lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,11 +35,14 @@ test-kafka: $(VENV)/.dev ## real workers on Apache Kafka (needs Java 17 and Mave
 kafka: $(VENV)/.dev ## Apache Kafka in the foreground, without Docker (needs Java 17 and Maven)
 	@$(PY) -m tests.support.kafka
 
+faults: $(VENV)/.dev ## every fault that we know of, on Apache Kafka, and a report of it (hours; --short in RUN_ARGS)
+	$(PY) -m tests.faults run $(RUN_ARGS)
+
 model: $(VENV)/.recipe ## make the bundled model again: train, export, quantize, evaluate (hours on a CPU)
 	$(VENV)/bin/fewnerd-stream model make
 
 bench: $(VENV)/.dev ## the benchmarks, where there are any
-	@test -d benchmarks || { echo 'There are no benchmarks yet.'; exit 1; }
+	@test -f benchmarks/__main__.py || { echo 'There are no benchmarks yet.'; exit 1; }
 	$(PY) -m benchmarks
 
 docs: $(VENV)/.dev ## write the pages of docs/ that are made from the code
