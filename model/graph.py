@@ -30,7 +30,7 @@ class Graph:
 
     @classmethod
     def open(cls, bundle: Bundle) -> Self:
-        """Open ``fused.onnx`` if it is of these weights and ONNX Runtime knows its steps, else ``model.onnx``.
+        """Open ``fused.onnx`` if it is of these weights and its steps are known here, else ``model.onnx``.
 
         Raises:
             BundleError: ``model.onnx`` cannot be opened, or takes or gives something else than it should.

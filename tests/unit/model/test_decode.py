@@ -1,0 +1,172 @@
+"""Decoding finds what the plain Viterbi finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import decode
+from model.decode import Decoding, fit_transitions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+    Ints = npt.NDArray[np.int64]
+
+LABELS = ("O", "person-other", "location-GPE", "art-film")
+
+
+def path_score(scores: Floats, path: Ints, decoding: Decoding) -> float:
+    """Return what a label sequence is worth, in double precision."""
+    before = np.concatenate(([0], path[:-1]))
+    moves = decoding.matrix.astype(np.float64)[before, path]
+    return float((scores.astype(np.float64)[np.arange(len(path)), path] + moves).sum())
+
+
+def plain_viterbi(scores: Floats, decoding: Decoding) -> Ints:
+    """Return the best label sequence by the textbook, one word after another, in double precision."""
+    matrix = decoding.matrix.astype(np.float64)
+    total = scores[0].astype(np.float64) + matrix[0]
+    back = []
+    for row in scores[1:].astype(np.float64):
+        moves = total[:, None] + matrix
+        back.append(moves.argmax(0))
+        total = moves.max(0) + row
+    path = [int(total.argmax())]
+    for column in reversed(back):
+        path.append(int(column[path[-1]]))
+    return np.array(path[::-1])
+
+
+def decoded(texts: list[Floats], decoding: Decoding) -> list[Ints]:
+    """Decode texts as the tagger does: all at once, the undecided words only."""
+    scores = np.concatenate(texts)
+    begins = np.zeros(len(scores) + 1, np.bool_)
+    begins[np.cumsum([0, *map(len, texts)])] = True
+    rows = decode.undecided(scores, decoding)
+    linked = np.zeros(len(rows), np.bool_)
+    linked[1:] = (np.diff(rows) == 1) & ~begins[rows[1:]]
+    labels = np.zeros(len(scores), np.int64)
+    labels[rows] = decode.best_labels(scores[rows], linked, ~begins[rows + 1], decoding)
+    return np.split(labels, np.cumsum([len(text) for text in texts])[:-1])
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[list[Floats], Decoding]:
+    """Draw texts' scores, from hopeless to certain, and transitions, from none to harsh."""
+    size = draw(st.integers(2, 67))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    counts = random.integers(0, 1000, (size, size)) * (random.random((size, size)) < random.random())
+    counts[0] += np.int64(10 ** random.integers(0, 6))
+    decoding = Decoding(
+        tuple(map(str, range(size))),
+        counts,
+        weight=draw(st.sampled_from([0.0, 0.15, 0.5, 1.0])),
+        smoothing=draw(st.sampled_from([0.1, 10.0])),
+    )
+    spread, lift = draw(st.sampled_from([0.1, 1.0, 4.0])), draw(st.sampled_from([0.0, 3.0, 8.0]))
+    lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=6))
+    texts = [(random.normal(size=(n, size)) * spread + lift * np.eye(1, size)).astype(np.float32) for n in lengths]
+    return texts, decoding
+
+
+@given(problems())
+def test_the_path_is_the_best_one(problem: tuple[list[Floats], Decoding]) -> None:
+    """Splitting the chain where words are certain, and leaving labels out, changes no path."""
+    texts, decoding = problem
+    for scores, path in zip(texts, decoded(texts, decoding), strict=True):
+        best = plain_viterbi(scores, decoding)
+        assert path_score(scores, path, decoding) == pytest.approx(path_score(scores, best, decoding), abs=1e-4)
+        if not np.array_equal(path, best):  # a tie within float32, else they are one path
+            assert len(path) > 1
+
+
+@given(problems())
+def test_texts_decode_alike_alone_and_together(problem: tuple[list[Floats], Decoding]) -> None:
+    """What is decoded beside a text does not touch it."""
+    texts, decoding = problem
+    for scores, path in zip(texts, decoded(texts, decoding), strict=True):
+        assert np.array_equal(decoded([scores], decoding)[0], path)
+
+
+def test_transitions_mend_a_broken_name() -> None:
+    """A name whose middle word leans the other way is one entity once transitions count."""
+    decoding = fit_transitions([["person-other"] * 3 + ["O"] * 9, ["location-GPE", "O"]] * 50, LABELS)
+    probabilities = [[0.05, 0.85, 0.05, 0.05], [0.05, 0.43, 0.47, 0.05], [0.05, 0.85, 0.05, 0.05]]
+    scores = np.log(np.array(probabilities, np.float32))
+    assert decoded([scores], decoding)[0].tolist() == [1, 1, 1]
+    assert decoded([scores], dataclasses.replace(decoding, weight=0.0))[0].tolist() == [1, 2, 1]
+
+
+def test_without_transitions_each_word_takes_its_likeliest_label() -> None:
+    """The plain decoding is arg-max."""
+    scores = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    assert np.array_equal(decoded([scores], Decoding.plain(LABELS))[0], scores.argmax(1))
+
+
+def test_counting_begins_each_sentence_after_an_o() -> None:
+    """A sentence's first tag counts as following an O, and rows count what follows."""
+    decoding = fit_transitions([["person-other", "person-other", "O"], ["O", "art-film"]], LABELS)
+    assert decoding.counts.tolist() == [[1, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_counting_refuses_a_label_that_the_model_lacks() -> None:
+    """A tag that is no label is named, not skipped."""
+    with pytest.raises(KeyError, match="event-other"):
+        fit_transitions([["event-other"]], LABELS)
+
+
+def test_saved_and_loaded_it_decodes_alike(tmp_path: Path) -> None:
+    """What `save` writes, `load` reads back whole."""
+    decoding = fit_transitions(
+        [["person-other", "O"], ["art-film"]], LABELS, weight=0.2, temperature=1.3, smoothing=5
+    )
+    decoding.save(tmp_path)
+    loaded = Decoding.load(tmp_path / "decoding.json", LABELS)
+    assert np.array_equal(loaded.counts, decoding.counts)
+    assert (loaded.weight, loaded.temperature, loaded.smoothing) == (0.2, 1.3, 5.0)
+    assert np.array_equal(loaded.matrix, decoding.matrix)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"weight": -0.1}, "weight must be"),
+        ({"temperature": 0}, "temperature and smoothing"),
+        ({"weight": "much"}, "weight is 'much'"),
+        ({"transitions": {"O": {"event-other": 3}}}, "names a label that the model lacks"),
+        ({"transitions": None}, "no object with `transitions`"),
+    ],
+)
+def test_a_malformed_decoding_is_refused(tmp_path: Path, change: dict[str, object], reason: str) -> None:
+    """Numbers out of range and unknown labels are refused by name."""
+    Decoding.plain(LABELS).save(tmp_path)
+    path = tmp_path / "decoding.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=reason):
+        Decoding.load(path, LABELS)
+
+
+def test_runs_are_of_one_label_and_of_linked_words() -> None:
+    """A run ends where the label changes, where an O stands, and where two words are not linked."""
+    labels = np.array([1, 1, 2, 0, 2, 2, 2])
+    linked = np.array([False, True, True, True, True, True, False])
+    firsts, pasts = decode.runs(labels, linked)
+    assert list(zip(firsts.tolist(), pasts.tolist(), strict=True)) == [(0, 2), (2, 3), (4, 6), (6, 7)]
+
+
+def test_a_score_is_the_geometric_mean_of_its_words() -> None:
+    """Two words at 0.9 and 0.4 score 0.6; a temperature above 1 draws it towards chance."""
+    scores = np.log(np.array([[0.1, 0.9], [0.6, 0.4]], np.float32))
+    labels, first, past = np.array([1, 1]), np.array([0]), np.array([2])
+    assert decode.scores(scores, labels, first, past, 1.0)[0] == pytest.approx(0.6)
+    assert 0.5 < decode.scores(scores, labels, first, past, 4.0)[0] < 0.6

@@ -1,0 +1,188 @@
+"""Texts become pieces and words whose places in the text are exact, whatever the text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import pieces as module
+from model.bundle import open_bundle
+from model.pieces import Encoder
+from model.words import split_chunk
+from tests.unit.model.conftest import WORDS, write_small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ODD = (
+    "emoji 👩‍👩‍👧 and 🇩🇪 end",
+    "Cafe\u0301 Zu\u0308rich A\u030a",
+    "שלום עולם, مرحبا بالعالم.",
+    "zero\u200bwidth \ufeffmark\u2060s",
+    "one\r\ntwo\r\n\r\nthree\tfour",
+    "nul\x00l \x00 \x00end",
+    "İstanbul ß ŉ ﬁ Ǆ",
+    "東京タワー 北京。",
+    "a\u00a0b\u2009c\u3000d\u2028e\x85f",
+    "un\ud800paired \udfff",
+    "[SEP] [CLS] [PAD] x",
+    "",
+    " \n ",
+    "b" * 300,
+)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """Make an encoder of fifteen pieces and four case classes."""
+    bundle = open_bundle(write_small(tmp_path_factory.mktemp("bundles") / "small"))
+    return Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
+
+
+def whole(encoder: Encoder, text: str) -> list[tuple[int, int]]:
+    """Return the words' places in a text."""
+    pieces = encoder.encode([text])
+    return list(zip(pieces.start.tolist(), pieces.end.tolist(), strict=True))
+
+
+texts = st.one_of(
+    st.sampled_from(ODD),
+    st.text(st.one_of(st.characters(), st.sampled_from(" \n.'’\"-\u200d\u0301\x00\ud800İß"))),
+    st.text("aAbBs .'\n", max_size=80),
+)
+
+
+@given(st.lists(texts, max_size=6))
+def test_words_lie_in_order_within_their_texts(encoder: Encoder, given_texts: list[str]) -> None:
+    """Spans never overlap, are never empty, hold no space, and every piece belongs to one word."""
+    pieces = encoder.encode(given_texts)
+    assert len(pieces.text_words) == len(given_texts) + 1
+    assert pieces.text_words[-1] == pieces.start.size
+    assert pieces.text_pieces[-1] == pieces.ids.size
+    for number, text in enumerate(given_texts):
+        place = slice(pieces.text_words[number], pieces.text_words[number + 1])
+        previous = 0
+        for start, end in zip(pieces.start[place].tolist(), pieces.end[place].tolist(), strict=True):
+            assert previous <= start < end <= len(text)
+            assert not any(character.isspace() for character in text[start:end])
+            previous = end
+        first = pieces.first[place]
+        assert np.all(np.diff(first) > 0)
+        if first.size:
+            assert first[0] == pieces.text_pieces[number]
+            assert first[-1] < pieces.text_pieces[number + 1]
+        else:
+            assert pieces.text_pieces[number] == pieces.text_pieces[number + 1]
+
+
+@given(st.lists(texts, min_size=1, max_size=5), st.integers(0, 4))
+def test_a_texts_pieces_depend_on_it_alone(encoder: Encoder, given_texts: list[str], which: int) -> None:
+    """A text among others, in a table full of others' words, gives what it gives by itself."""
+    number = which % len(given_texts)
+    among, alone = encoder.encode(given_texts), encoder.encode([given_texts[number]])
+    words = slice(among.text_words[number], among.text_words[number + 1])
+    own = slice(among.text_pieces[number], among.text_pieces[number + 1])
+    assert among.ids[own].tolist() == alone.ids.tolist()
+    assert (among.first[words] - among.text_pieces[number]).tolist() == alone.first.tolist()
+    for name in ("start", "end", "sentence", "apart"):
+        assert getattr(among, name)[words].tolist() == getattr(alone, name).tolist()
+
+
+def test_pieces_are_those_of_each_word_by_itself(encoder: Encoder) -> None:
+    """The table gives what the tokenizer gives for the words one by one, case class folded in."""
+    pieces = encoder.encode(["A Berlin bb's BERLIN ."])
+    size = len(WORDS)
+    names = [(WORDS[piece % size], piece // size) for piece in pieces.ids.tolist()]
+    assert names == [
+        ("a", 1),
+        ("berlin", 1),
+        ("b", 0),
+        ("##b", 0),
+        ("'", 0),
+        ("s", 0),
+        ("berlin", 2),
+        (".", 0),
+    ]
+    assert pieces.first.tolist() == [0, 1, 2, 4, 6, 7]
+
+
+def test_a_special_pieces_name_in_a_text_is_text(encoder: Encoder) -> None:
+    """No text can end the graph's input early by writing [SEP]."""
+    assert not {2, 3, 0} & set(encoder.encode(["[SEP] [CLS][PAD]"]).ids % len(WORDS))
+
+
+def test_a_plain_bundle_has_plain_ids(small: Path) -> None:
+    """Without case classes the ids are the tokenizer's own."""
+    bundle = open_bundle(small)
+    plain = Encoder(bundle.tokenizer, bundle.vocabulary, 0)
+    assert [WORDS[piece] for piece in plain.encode(["A BERLIN"]).ids] == ["a", "berlin"]
+
+
+def test_a_word_of_a_million_letters_is_one_word(encoder: Encoder) -> None:
+    """BERT reads it as unknown; its place is exact, and so are its neighbours'."""
+    assert whole(encoder, "a " + "b" * 1_000_000 + " a.") == [(0, 1), (2, 1_000_002), (1_000_003, 1_000_004)] + [
+        (1_000_004, 1_000_005)
+    ]
+
+
+def test_lowercasing_that_changes_length_shifts_nothing(encoder: Encoder) -> None:
+    """After İ, which lowercases to two code points, words stand where they stand in the text."""
+    text = "İİİ berlin"
+    assert [text[start:end] for start, end in whole(encoder, text)] == ["İİİ", "berlin"]
+
+
+def test_a_combining_mark_belongs_to_its_word(encoder: Encoder) -> None:
+    """The accent that the tokenizer strips is still inside the span."""
+    assert whole(encoder, "cafe\u0301 a") == [(0, 5), (6, 7)]
+
+
+def test_sentences_begin_after_a_period_and_a_capital(encoder: Encoder) -> None:
+    """Abbreviations, initials, small letters and digits begin none; a blank line parts texts."""
+    text = 'A bb. Berlin is "bb." A U.S. Berlin. no. 5 bb.\n\nb J. Berlin'
+    pieces = encoder.encode([text])
+    starts = pieces.start[pieces.sentence].tolist()
+    assert [text[start:].split()[0] for start in starts] == ["A", "Berlin", "A", "b"]
+    assert pieces.start[pieces.apart].tolist() == [0, text.index("b J.")]
+
+
+@pytest.mark.parametrize("gap", ["\n\n", "\r\n\r\n", "\n \t\n", "\u2029", "\f"])
+def test_a_blank_line_is_one_however_it_is_written(encoder: Encoder, gap: str) -> None:
+    """The word after it is apart from the one before."""
+    assert encoder.encode([f"a{gap}b"]).apart.tolist() == [True, True]
+    assert encoder.encode(["a\nb"]).apart.tolist() == [True, False]
+
+
+def test_a_full_table_begins_anew(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table's size is bounded, and what it forgets is read again alike."""
+    monkeypatch.setattr(module, "_MOST_CHUNKS", 5)
+    bundle = open_bundle(small)
+    encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
+    before = encoder.encode(["a b s berlin"])
+    for number in range(20):
+        encoder.encode([f"a{number} b{number} s{number}"])
+        assert len(encoder._table.index) <= 5 + 3
+    assert encoder.encode(["a b s berlin"]).ids.tolist() == before.ids.tolist()
+
+
+@given(texts)
+def test_every_letter_of_a_known_script_is_in_some_word(encoder: Encoder, text: str) -> None:
+    """What the splitter calls a word and the tokenizer can read is never lost."""
+    covered = {place for start, end in whole(encoder, text) for place in range(start, end)}
+    for place, character in enumerate(text):
+        if character.isascii() and character.isalnum():
+            assert place in covered
+
+
+def test_the_splitter_and_the_table_agree(encoder: Encoder) -> None:
+    """A chunk's words in a text are the splitter's, moved to where the chunk stands."""
+    text = "a  'berlin' b—s  (a.b) berlin's"
+    expected = []
+    place = 0
+    for chunk in text.split(" "):
+        expected += [(word.start + place, word.end + place) for word in split_chunk(chunk)]
+        place += len(chunk) + 1
+    assert whole(encoder, text) == expected
