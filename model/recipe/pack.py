@@ -6,8 +6,9 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from model.bundle import CONFIG, GRAPH, TOKENIZER
+from model.bundle import CONFIG, FUSED, GRAPH, TOKENIZER
 from model.parity import write_parity
+from model.recipe.fuse import fuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,10 @@ def write_bundle(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(graph, folder / GRAPH)
+    if precision == "int8":
+        fuse(folder, layers=config.n_layers, heads=config.n_heads)
+    else:
+        (folder / FUSED).unlink(missing_ok=True)
     tokenizer.save(str(folder / TOKENIZER), pretty=False)
     values = config.to_dict()
     labels = [config.id2label[index] for index in range(config.num_labels)]
