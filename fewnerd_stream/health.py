@@ -44,8 +44,8 @@ def read_health(path: Path, now: float) -> Health:
 def judge(figures: dict[str, Any], now: float) -> Health:
     """Judge a worker by its figures.
 
-    Well is who wrote within `FRESH` seconds and starts, runs or drains; or waits (for a broker or a model that
-    works again), but not yet for half its patience: after that, somebody should look.
+    Well is who wrote within `FRESH` seconds and starts, runs or drains; or waits (for a broker or a model
+    that works again), but not yet for half its patience: after that, somebody should look.
 
     Raises:
         KeyError, TypeError: the figures are not a worker's.

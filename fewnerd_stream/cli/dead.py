@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +17,7 @@ from fewnerd_stream.errors import FewnerdError, TopicsError
 from fewnerd_stream.topics import dead_topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from fewnerd_stream.deadletters.letter import Letter
     from fewnerd_stream.settings import Settings
@@ -75,8 +76,7 @@ def list_(
 
     With --json there is an object a line; "replayed" says whether a replay has sent it again already.
     """
-    from fewnerd_stream.cli._screen import console, harmless, print_json, table
-    from fewnerd_stream.deadletters.letter import iso
+    from fewnerd_stream.cli._screen import console, print_json, table
 
     limit = (0 if as_json else _SHOWN) if limit is None else limit
     shown = table("LETTER", "DIED", "REASON", "TRIES", "REPLAYS", "ORIGIN", "WHY", right=("TRIES", "REPLAYS"))
@@ -86,26 +86,18 @@ def list_(
     async def gather() -> None:
         nonlocal count, more
         for name in inputs(settings, topic):
-            async for letter, replayed in _chosen_letters(settings, name, chosen):
-                if waiting and replayed:
-                    continue
-                if limit and count == limit:
-                    more = True
-                    return
-                count += 1
-                if as_json:
-                    print_json(letter.summary() | {"replayed": replayed})
-                    continue
-                record, why = letter.record, letter.end.message or letter.end.exception
-                shown.add_row(
-                    _cell(f"{record.topic}/" if len(settings.input_topics) > 1 else "", letter),
-                    iso(record.timestamp) or "?",
-                    f"{letter.reason}{' (replayed)' if replayed else ''}",
-                    str(letter.end.attempts),
-                    str(letter.replay),
-                    letter.origin,
-                    harmless(" ".join(why.split())[:_MOST_MESSAGE]).replace("[", r"\["),
-                )
+            async with aclosing(_chosen_letters(settings, name, chosen)) as found:
+                async for letter, replayed in found:
+                    if waiting and replayed:
+                        continue
+                    if limit and count == limit:
+                        more = True
+                        return
+                    count += 1
+                    if as_json:
+                        print_json(letter.summary() | {"replayed": replayed})
+                    else:
+                        shown.add_row(*_cells(letter, settings, replayed=replayed))
 
     run(gather())
     if as_json:
@@ -116,13 +108,27 @@ def list_(
     out.print(f"{count} dead letters{'; there are more, --limit 0 lists all' if more else ''}")
 
 
-def _cell(prefix: str, letter: Letter) -> str:
-    return f"{prefix}{letter.record.partition}:{letter.record.offset}"
+def _cells(letter: Letter, settings: Settings, *, replayed: bool) -> tuple[str, ...]:
+    """Write a letter as a row of the table."""
+    from fewnerd_stream.cli._screen import harmless
+    from fewnerd_stream.deadletters.letter import iso
+
+    record, why = letter.record, letter.end.message or letter.end.exception
+    place = f"{record.partition}:{record.offset}"
+    return (
+        place if len(settings.input_topics) == 1 else f"{settings.input_of[record.topic]}:{place}",
+        iso(record.timestamp) or "?",
+        f"{letter.reason}{' (replayed)' if replayed else ''}",
+        str(letter.end.attempts),
+        str(letter.replay),
+        letter.origin,
+        harmless(" ".join(why.split())[:_MOST_MESSAGE]).replace("[", r"\["),
+    )
 
 
 async def _chosen_letters(
     settings: Settings, input_topic: str, chosen: Filter
-) -> AsyncIterator[tuple[Letter, bool]]:
+) -> AsyncGenerator[tuple[Letter, bool], None]:
     """Read an input's dead letters that a filter means, each with whether it was replayed."""
     from fewnerd_stream import clients
     from fewnerd_stream.deadletters import store
@@ -188,8 +194,9 @@ def show(*, letter: str, only_value: bool, settings: Settings, as_json: bool) ->
 async def _one(settings: Settings, input_topic: str, place: tuple[int, int]) -> tuple[Letter, bool]:
     partition, offset = place
     wanted = Filter(offsets=parse_offsets([f"{partition}:{offset}"]))
-    async for letter, replayed in _chosen_letters(settings, input_topic, wanted):
-        return letter, replayed
+    async with aclosing(_chosen_letters(settings, input_topic, wanted)) as found:
+        async for letter, replayed in found:
+            return letter, replayed
     raise NotFound(f"there is no dead letter {partition}:{offset} on {dead_topic(input_topic)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from fewnerd_stream.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.topics import output_topic, output_topics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from aiokafka import AIOKafkaConsumer
     from rich.console import Console
@@ -85,14 +86,15 @@ def command(
 
     async def watch() -> None:
         count = 0
-        async for record in _records(settings, topics, start=start, idle=idle):
-            if as_json:
-                write((record.value or b"null") + b"\n")
-            else:
-                show(out, record, settings, full=full)
-            count += 1
-            if count == limit:
-                return
+        async with aclosing(_records(settings, topics, start=start, idle=idle)) as records:
+            async for record in records:
+                if as_json:
+                    write((record.value or b"null") + b"\n")
+                else:
+                    show(out, record, settings, full=full)
+                count += 1
+                if count == limit:
+                    return
 
     try:
         run(watch())
@@ -102,7 +104,7 @@ def command(
 
 async def _records(
     settings: Settings, topics: tuple[str, ...], *, start: str, idle: float | None
-) -> AsyncIterator[Record]:
+) -> AsyncGenerator[Record, None]:
     from aiokafka import TopicPartition
 
     from fewnerd_stream import clients

@@ -269,7 +269,16 @@ class Replay:
 
     async def _publish(self, letter: Letter, producer: AIOKafkaProducer) -> None:
         out = replay_record(letter.record, self._settings)
-        await producer.send_and_wait(out.topic, value=out.value, key=out.key, headers=list(out.headers))
+        headers = list(out.headers)
+        if out.key is not None or out.value is not None:
+            await producer.send_and_wait(out.topic, value=out.value, key=out.key, headers=headers)
+            return
+        # Kafka takes a record with neither key nor value, aiokafka takes it only so.
+        places = sorted(await producer.partitions_for(out.topic))
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=headers)
+        place = places[letter.record.partition % len(places)]
+        await (await producer.send_batch(batch, out.topic, partition=place))
 
     def _complaint(self, letter: Letter, error: BaseException) -> BaseException:
         if not isinstance(error, (MessageSizeTooLargeError, RecordTooLargeError)):

@@ -88,13 +88,17 @@ async def load_marks(client: AIOKafkaConsumer, topic: str, marks: Marks) -> None
 async def follow_marks(client: AIOKafkaConsumer, marks: Marks) -> None:
     """Take over what has come since, without waiting for it.
 
+    That is mostly our own, and late: a chunk that we took back, and have marked anew since, must not be taken
+    back again. So null values are passed over; whoever else writes one, writes marks as well, and is noticed.
+
     Raises:
         MarksError: as `load_marks`.
     """
     while found := await client.getmany():
         for batch in found.values():
             for message in batch:
-                _apply(marks, clients.to_record(message))
+                if message.value is not None:
+                    _apply(marks, clients.to_record(message))
 
 
 def _apply(marks: Marks, record: Record) -> None:

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewnerd_stream.deadletters.filters import Filter, parse_offsets
+from fewnerd_stream.deadletters.marks import Marks
 from fewnerd_stream.deadletters.replay import Order, Replay, ReplayError, Summary, Watch
-from fewnerd_stream.deadletters.store import MarksError, marks_topic
+from fewnerd_stream.deadletters.store import MarksError, follow_marks, marks_topic, store_marks
 from fewnerd_stream.envelope import dead_record, not_before, source_of
 from fewnerd_stream.errors import Reason, TopicsError
 from fewnerd_stream.records import Record, Source
 from fewnerd_stream.settings import load_settings
-from tests.support.lists import BATCH, ListKafka, instead_of_clients
+from tests.support.lists import BATCH, ListConsumer, ListKafka, instead_of_clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,6 +209,23 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(kafka: ListKafka) -> Non
     assert (summary.replayed, sorted(summary.made_anew)) == (24, [0, 1, 2])
     assert _replay().replayed == 0
     assert _replay().made_anew == []
+
+
+def test_what_comes_back_late_takes_nothing_back(kafka: ListKafka) -> None:
+    """A replay reads its own records late: a chunk that it took back, and marked anew, stays marked."""
+    topic = marks_topic(INPUT)
+    marks = Marks(DEAD, "ours")
+    reader = ListConsumer(kafka, (topic, 0))
+    kafka.topics[topic] = 1
+    marks.mark(0, 0, 3, 1)
+    marks.forget(0)
+    asyncio.run(store_marks(kafka, topic, marks))
+    marks.mark(0, 5, 6, 1)
+    asyncio.run(follow_marks(reader, marks))
+    assert reader.position == 1
+    assert (0, 5) in marks
+    assert (0, 0) not in marks
+    asyncio.run(store_marks(kafka, topic, marks))
 
 
 def test_letters_deleted_since_are_no_reason_to_forget(kafka: ListKafka) -> None:
