@@ -174,11 +174,20 @@ class Consumer(driver.Consumer):
         if not wanted:  # aiokafka takes an empty set for all partitions
             await asyncio.sleep(max(timeout, 0.001))
             return {}
+        epoch = self.delivery.ledger.epoch
         try:
             fetched = await self._thread.getmany(wanted, timeout)
         except TopicAuthorizationFailedError as error:
             self.delivery.progress.complain(f"not allowed to read: {error}")
             await asyncio.sleep(1)
+            return {}
+        # The group may have changed meanwhile. What was fetched then must not count as delivered: Faust drops
+        # it, and the partition's position would stand before it until the group changes again. It comes again
+        # by a seek, Faust's own while nothing flows.
+        if not self.flow_active:
+            return {}
+        if epoch != self.delivery.ledger.epoch:
+            await self.perform_seek()
             return {}
         now = int(time.time() * 1000)
         ready = {}
