@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-from model.bundle import DECODING
+import model
+from model.bundle import DECODING, FUSED, PARITY
 from model.parity import write_parity
 from model.recipe import fit, measure
 from model.recipe.card import write_card
@@ -23,7 +25,6 @@ from model.tagger import Tagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -71,7 +72,8 @@ class Making:
         graphs = {"int8": self.quantized(), "fp32": self.exported()}
         path = self.bundle / DECODING
         needs = {"graph": _digest(graphs["int8"]), "held_out": self._held_out_digest()}
-        if _made(path, needs) and all((self.folder / side / DECODING).is_file() for side in SIDES):
+        made = (self.bundle / FUSED, self.bundle / PARITY, self.twin / DECODING, self.twin / PARITY)
+        if _made(path, needs) and all(file.is_file() for file in made):
             return self.bundle
         network, tokenizer = self.place.finished(self.run)
         counted = fit.transitions(self.place.train, self.place.labels)
@@ -106,6 +108,7 @@ class Making:
         path = self.bundle / measure.EVALUATION
         needs = {"held_out": self._held_out_digest(), "decoding": _digest(self.bundle / DECODING)}
         needs |= {side: _digest(self.folder / f"{side}.onnx") for side in SIDES}
+        needs["runtime"] = _runtime_digest()
         if not _made(path, needs):
             name = self.place.held_out_source.rsplit("/", 1)[-1]
             evaluation = measure.measure(
@@ -182,6 +185,14 @@ _MARK = ".made"
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _runtime_digest() -> str:
+    """Return a short name of the code that turns a bundle into entities: what is measured is both."""
+    total = hashlib.sha256()
+    for path in sorted(Path(model.__path__[0]).glob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def _made(path: Path, needs: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from tqdm import tqdm
 
-from model.bundle import GRAPH
+from model.bundle import FUSED, GRAPH
 from model.evaluate import evaluate, join
 from model.pieces import Encoder
 from model.recipe import fit
@@ -58,7 +58,7 @@ def measure(
         batches = speed_batches(tagger, held_out)
     with Tagger.load(twin) as tagger:
         out["fp32"] = _side(tagger, held_out, "fp32")
-    graphs = {"fp32": twin / GRAPH, "int8": bundle / GRAPH, **(speed or {})}
+    graphs = {"fp32": twin / GRAPH, "int8": bundle / GRAPH, "fused": bundle / FUSED, **(speed or {})}
     out["speed"] = relative_speed(graphs, batches)
     return out
 
@@ -107,17 +107,18 @@ def speed_batches(tagger: Tagger, held_out: Sequence[Sentence]) -> list[dict[str
     begin, end, _ = bundle.specials
     step = max(1, len(held_out) // SPEED_SENTENCES)
     encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
-    pieces = encoder.encode([join(s.tokens)[0] for s in held_out[::step]])
-    bounds = zip(pieces.text_pieces[:-1], pieces.text_pieces[1:], strict=True)
-    order = sorted(([begin, *pieces.ids[a:b].tolist(), end] for a, b in bounds), key=len)
+    texts = [encoder.encode([join(s.tokens)[0]]) for s in held_out[::step]]
+    texts.sort(key=lambda pieces: len(pieces.ids))
     out = []
-    for first in range(0, len(order), SPEED_BATCH):
-        rows = order[first : first + SPEED_BATCH]
-        shape = (len(rows), max(map(len, rows)))
+    for first in range(0, len(texts), SPEED_BATCH):
+        rows = texts[first : first + SPEED_BATCH]
+        shape = (len(rows), len(rows[-1].ids) + 2)
         ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for row, sequence in enumerate(rows):
-            ids[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
-        out.append({"input_ids": ids, "attention_mask": mask})
+        for row, pieces in enumerate(rows):
+            size = len(pieces.ids) + 2
+            ids[row, :size], mask[row, :size] = [begin, *pieces.ids.tolist(), end], 1
+        words = np.concatenate([pieces.first + row * shape[1] + 1 for row, pieces in enumerate(rows)])
+        out.append({"input_ids": ids, "attention_mask": mask, "words": words})
     return out
 
 
@@ -135,9 +136,10 @@ def relative_speed(graphs: Mapping[str, Path], batches: Sequence[dict[str, Any]]
     best = dict.fromkeys(graphs, float("inf"))
     for _ in tqdm(range(SPEED_ROUNDS), desc="speed", unit="round"):
         for name, session in sessions.items():
+            taken = {value.name for value in session.get_inputs()}
             begun = time.perf_counter()
             for batch in batches:
-                session.run(["logits"], batch)
+                session.run(["logits"], {key: value for key, value in batch.items() if key in taken})
             best[name] = min(best[name], time.perf_counter() - begun)
     first = next(iter(best.values()))
     return {name: round(first / taken, 2) for name, taken in best.items()}
