@@ -214,3 +214,24 @@ async def bounds(
         told = [client.last_stable_offset(one), client.highwater(one)]
         ends[one] = max(ends[one], next((end for end in told if end is not None and end >= 0), 0))
     return {(one.topic, one.partition): (starts[one], ends[one]) for one in wanted}
+
+
+async def since(
+    client: AIOKafkaConsumer, where: Mapping[str, list[int]], timestamp: int
+) -> dict[tuple[str, int], int | None]:
+    """Give each partition's first offset with a timestamp not before this one: nothing below it is so young.
+
+    None where there is none. A partition of which the broker tells nothing sensible is left out.
+    """
+    wanted = {
+        TopicPartition(topic, number): timestamp for topic, numbers in where.items() for number in numbers
+    }
+    told = await client.offsets_for_times(wanted)
+    found: dict[tuple[str, int], int | None] = {}
+    for one in wanted:
+        answer = told.get(one)
+        if answer is None:
+            found[one.topic, one.partition] = None
+        elif answer.timestamp is not None and answer.timestamp >= timestamp:
+            found[one.topic, one.partition] = answer.offset
+    return found

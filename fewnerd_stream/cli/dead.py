@@ -143,17 +143,14 @@ async def _chosen_letters(
         marks = Marks(topic)
         if store.marks_topic(input_topic) in there:
             await store.load_marks(reader, store.marks_topic(input_topic), marks)
-        for (_, partition), (first, end) in (await clients.bounds(reader, {topic: there[topic]})).items():
-            if await store.made_anew(reader, settings, marks, (topic, partition), (first, end)):
-                marks.forget(partition)
-            low, high = chosen.window(partition)
-            span = (max(first, low), min(end, high))
-            if span[0] >= span[1]:
+        for span in await store.spans(reader, settings, (topic, there[topic]), chosen, marks):
+            if span.start >= span.end:
                 continue
-            async for batch in store.letters(reader, settings, (topic, partition), span):
+            where = (topic, span.partition)
+            async for batch in store.letters(reader, settings, where, (span.start, span.end)):
                 for letter in batch:
                     if chosen.matches(letter):
-                        yield letter, (partition, letter.record.offset) in marks
+                        yield letter, (span.partition, letter.record.offset) in marks
 
 
 @command.command(

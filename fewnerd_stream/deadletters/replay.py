@@ -25,7 +25,7 @@ from fewnerd_stream.errors import FewnerdError, TopicsError
 from fewnerd_stream.topics import dead_topic, retry_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -174,21 +174,17 @@ class Replay:
         self.summary.finished = True
         return self.summary
 
-    async def _parts(self, reader: AIOKafkaConsumer, partitions: Sequence[int]) -> list[tuple[int, int, int]]:
+    async def _parts(self, reader: AIOKafkaConsumer, partitions: list[int]) -> list[tuple[int, int, int]]:
         """Say what to go through: partitions, each from its first letter that was not replayed to its end."""
-        settings, topic = self._settings, self.summary.topic
         parts = []
-        for (_, partition), (first, end) in (await clients.bounds(reader, {topic: list(partitions)})).items():
-            if await store.made_anew(reader, settings, self._marks, (topic, partition), (first, end)):
-                self._marks.forget(partition)
-                self.summary.made_anew.append(partition)
-            low, high = self._order.chosen.window(partition)
-            start, stop = max(first, low), min(end, high)
-            self.summary.replayed_before += self._marks.count(partition, start, stop)
-            if not self._order.again:
-                start = self._marks.gap(partition, start)
-            if start < stop:
-                parts.append((partition, start, stop))
+        where = (self.summary.topic, partitions)
+        for span in await store.spans(reader, self._settings, where, self._order.chosen, self._marks):
+            if span.anew:
+                self.summary.made_anew.append(span.partition)
+            self.summary.replayed_before += self._marks.count(span.partition, span.start, span.end)
+            start = span.start if self._order.again else self._marks.gap(span.partition, span.start)
+            if start < span.end:
+                parts.append((span.partition, start, span.end))
         return parts
 
     async def _go_through(

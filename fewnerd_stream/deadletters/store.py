@@ -8,6 +8,7 @@ metadata that could hold the rest.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiokafka.admin import NewTopic
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from fewnerd_stream.deadletters.filters import Filter
     from fewnerd_stream.deadletters.marks import Marks
     from fewnerd_stream.records import Record
     from fewnerd_stream.settings import Settings
@@ -62,6 +64,44 @@ async def letters(
     """Read dead letters in batches: of (topic, partition), from the span's first offset up to its end."""
     async for batch in clients.read(client, where, span):
         yield [Letter.of(record, settings) for record in batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where in a partition those letters are that a filter can mean.
+
+    ``anew`` says that its topic was made anew since its letters were marked as replayed.
+    """
+
+    partition: int
+    start: int
+    end: int
+    anew: bool
+
+
+async def spans(
+    client: AIOKafkaConsumer,
+    settings: Settings,
+    where: tuple[str, list[int]],
+    chosen: Filter,
+    marks: Marks,
+) -> list[Span]:
+    """Find out where to look in each partition of a dead topic, up to its end as it is now.
+
+    Marks of partitions that were made anew since are forgotten.
+    """
+    topic, partitions = where
+    young = {} if chosen.since is None else await clients.since(client, {topic: partitions}, chosen.since)
+    found = []
+    for (_, partition), (first, end) in (await clients.bounds(client, {topic: partitions})).items():
+        anew = await _made_anew(client, settings, marks, (topic, partition), (first, end))
+        if anew:
+            marks.forget(partition)
+        low, high = chosen.window(partition)
+        youngest = young.get((topic, partition), first)
+        start = end if youngest is None else max(first, low, youngest)
+        found.append(Span(partition, start, min(end, high), anew))
+    return found
 
 
 async def one_letter(
@@ -114,7 +154,7 @@ async def store_marks(producer: AIOKafkaProducer, topic: str, marks: Marks) -> N
         await producer.send_and_wait(topic, value=value, key=key, partition=0)
 
 
-async def made_anew(
+async def _made_anew(
     client: AIOKafkaConsumer,
     settings: Settings,
     marks: Marks,

@@ -218,6 +218,39 @@ def test_only_what_is_committed_is_replayed(apache: Desk) -> None:
     assert apache.replayed() == Counter([*range(20), *range(40, 60)])
 
 
+def test_an_open_transaction_is_the_end(apache: Desk) -> None:
+    """What stands behind a transaction that is not finished is for the next replay; nobody waits for it."""
+    from confluent_kafka import Producer
+
+    apache.bury(10)
+    producer = Producer({"bootstrap.servers": apache.bootstrap, "transactional.id": f"{apache.name}-open"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for partition in range(3):
+        producer.produce(f"{apache.name}.dead", b"open", partition=partition)
+    producer.flush(20)
+    apache.bury(10, start=10)
+    assert apache.json("dead", "replay")["replays"][0]["replayed"] == 10
+    assert apache.json("status")["dead"][0]["total"] == 10
+    listed = apache.run("dead", "list", "--isolation", "read_uncommitted", "--json").stdout
+    assert len(listed.splitlines()) == 23
+    producer.abort_transaction(20)
+    assert apache.json("dead", "replay")["replays"][0]["replayed"] == 10
+    assert apache.replayed() == Counter(range(20))
+
+
+def test_letters_are_filtered_by_time_on_apache_kafka(apache: Desk) -> None:
+    """To the millisecond; and what is too old is not even looked at."""
+    apache.bury(6)
+    listed = [json.loads(line) for line in apache.run("dead", "list", "--json").stdout.splitlines()]
+    middle = sorted(one["time"] for one in listed)[3]
+    younger = apache.run("dead", "list", "--since", middle, "--json").stdout.splitlines()
+    older = apache.run("dead", "list", "--until", middle, "--json").stdout.splitlines()
+    assert len(younger) + len(older) == 6
+    assert {json.loads(line)["time"] >= middle for line in younger} == {True}
+    assert apache.json("dead", "replay", "--since", "0s")["replays"][0]["scanned"] == 0
+
+
 def test_a_topic_made_anew_is_replayed_from_its_beginning(apache: Desk) -> None:
     """Marks of the deleted topic are not taken for its successor's, though that has grown longer."""
     from confluent_kafka.admin import AdminClient

@@ -108,7 +108,15 @@ def instead_of_clients(kafka: ListKafka) -> Iterator[ListKafka]:
         for start in range(0, len(found), BATCH):
             yield found[start : start + BATCH]
 
+    async def since(_: object, where: dict[str, list[int]], timestamp: int) -> dict[Place, int | None]:
+        out: dict[Place, int | None] = {}
+        for place in ((topic, number) for topic, numbers in where.items() for number in numbers):
+            young = [each.offset for each in kafka.logs[place] if (each.timestamp or 0) >= timestamp]
+            out[place] = young[0] if young else None
+        return out
+
     names: dict[str, Any] = {
+        "since": since,
         "admin": opened,
         "producer": opened,
         "consumer": consumer,
