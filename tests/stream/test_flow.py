@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from tests.support.flows import Flow
 
-EVERYTHING = "At the Louvre in Paris, Angela Merkel of Siemens spoke of Hamlet, the World Cup, the Airbus A380 and the Nobel Prize."
+EVERYTHING = (
+    "At the Louvre in Paris, Angela Merkel of Siemens spoke of Hamlet, the World Cup, the Airbus A380 and the "
+    "Nobel Prize."
+)
 
 
 def raw(text: str, name: str = "d", **fields: object) -> bytes:
@@ -122,7 +125,9 @@ def test_a_document_that_fails_is_tried_later_and_holds_nobody_up(flow: Callable
     account = stream.account()
     assert account.duplicates == 0
     assert stream.count(f"{stream.settings.output_prefix}.location") == 60
-    assert {message.key: message.json()["source"]["attempt"] for message in stream.category("organization")} == {
+    assert {
+        message.key: message.json()["source"]["attempt"] for message in stream.category("organization")
+    } == {
         b"once": 1,
         b"twice": 2,
     }
@@ -169,7 +174,7 @@ def test_sigterm_finishes_what_is_at_work_and_ends_well(flow: Callable[..., Flow
 
 
 def test_sigterm_does_not_wait_for_a_model_that_hangs(flow: Callable[..., Flow]) -> None:
-    """A document at work for longer than the drain is let go: exit 0 within drain and 5 s, and nothing committed of it."""
+    """A document at work for longer than the drain is let go: exit 0 in drain and 5 s, nothing of it committed."""
     stream = flow(partitions=1, drain=2, window_size=1)
     stream.send([raw("Paris", "a"), raw("Paris !hang", "b"), raw("Paris", "c")])
     worker = stream.worker()

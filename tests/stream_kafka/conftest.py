@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,7 @@ def flow(
     """Make a flow; its workers end with the test."""
     made: list[Flow] = []
 
-    def make(**settings: object) -> Flow:
+    def make(**settings: Any) -> Flow:
         name = f"{unique}{len(made) or ''}"
         flow = Flow(kafka.bootstrap, name, tmp_path, tally_of(pytestconfig), **settings)
         made.append(flow)
