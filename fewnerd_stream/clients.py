@@ -55,7 +55,11 @@ def broker_errors(settings: Settings) -> Iterator[None]:
         raise BrokerError(f"the broker at {servers} refused: {_said(error)}") from error
     except kafka.UnknownTopicOrPartitionError as error:
         raise TopicsError(f"no such topic at {servers}: {_said(error)}") from error
-    except (kafka.KafkaConnectionError, kafka.NodeNotReadyError) as error:
+    except kafka.NodeNotReadyError as error:
+        raise BrokerError(
+            f"{servers} answers, but names brokers that do not: see their advertised.listeners"
+        ) from error
+    except kafka.KafkaConnectionError as error:
         why = "" if "Unable to bootstrap" in str(error) else f": {_said(error)}"
         raise BrokerError(f"no broker answers at {servers}{why}") from error
     except kafka.KafkaError as error:
@@ -79,6 +83,9 @@ async def _opened(settings: Settings, client: _Client) -> AsyncIterator[_Client]
                 async with asyncio.timeout(REACH):
                     await client.start()
                     await asyncio.sleep(0)  # aiokafka's tasks must have begun before they can be stopped
+                    if isinstance(client, AIOKafkaAdminClient):
+                        # The servers given have answered; those that they name may be out of our reach.
+                        await client.describe_cluster()
             except TimeoutError as error:
                 raise BrokerError(
                     f"no broker answers at {settings.bootstrap_servers} within {REACH:g} s"

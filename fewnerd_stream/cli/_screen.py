@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -66,8 +67,11 @@ class Span(Protocol):
 
 def console(*, stderr: bool = False) -> Console:
     """Make a console for standard output or error; where it is no terminal, lines are as long as they are."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDE)
+    plain = bool(os.environ.get("NO_COLOR"))
+    made = Console(stderr=stderr, highlight=False, color_system=None if plain else "auto")
+    if not made.is_terminal:
+        made.width = _WIDE
+    return made
 
 
 def harmless(text: str) -> str:
