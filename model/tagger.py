@@ -200,7 +200,7 @@ class Tagger:
         decoding = self.bundle.decoding
         labels = decode.best_labels(logits, linked, closed, decoding)
         firsts, pasts = decode.runs(labels, linked)
-        scores = decode.scores(logits, labels, firsts, pasts, decoding.temperature)
+        scores = decode.scores(logits, linked, labels, firsts, pasts, temperature=decoding.temperature)
         chosen = labels[firsts]
         told = np.flatnonzero(scores >= self._thresholds[chosen])
         first_words = words[firsts[told]]

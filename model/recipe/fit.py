@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 WEIGHTS = tuple(round(0.01 * step, 2) for step in range(41))
+PRICES = tuple((stay, switch) for stay in (0.0, -0.1, -0.2, -0.3, -0.4) for switch in (0.0, -0.25, -0.5))
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 181))
 
 Spans = set[tuple[int, int, str]]
@@ -108,7 +109,7 @@ def find(scored: Scored, decoding: decode.Decoding, only: npt.NDArray[np.bool_] 
     scores, linked = scored.scores[rows], scored.linked[rows]
     labels = decode.best_labels(scores, linked, np.zeros(len(scores), np.bool_), decoding)
     firsts, pasts = decode.runs(labels, linked)
-    score = decode.scores(scores, labels, firsts, pasts, decoding.temperature)
+    score = decode.scores(scores, linked, labels, firsts, pasts, temperature=decoding.temperature)
     start, end, sentence = scored.start[rows], scored.end[rows], scored.sentence[rows]
     spans = zip(
         sentence[firsts].tolist(),
@@ -125,17 +126,26 @@ def find(scored: Scored, decoding: decode.Decoding, only: npt.NDArray[np.bool_] 
 def choose(
     scored: Scored, decoding: decode.Decoding, only: npt.NDArray[np.bool_] | None = None
 ) -> tuple[decode.Decoding, dict[float, float]]:
-    """Return the decoding with the best weight and temperature, and each weight's F1.
+    """Return the decoding with the best weight, prices and temperature, and each weight's F1 at those prices.
 
     Args:
         scored: held-out scores.
         decoding: transitions counted on training sentences.
         only: choose on these sentences alone.
     """
-    f1 = {w: find(scored, dataclasses.replace(decoding, weight=w), only).f1 for w in WEIGHTS}
+
+    def by_weight(stay: float, switch: float, weights: Sequence[float]) -> dict[float, float]:
+        priced = dataclasses.replace(decoding, stay=stay, switch=switch)
+        return {w: find(scored, dataclasses.replace(priced, weight=w), only).f1 for w in weights}
+
+    # Three weights in a row, so that a lone peak chooses no price.
+    near = {price: sorted(by_weight(*price, WEIGHTS[4:20:2]).values())[-3:] for price in PRICES}
+    stay, switch = max(PRICES, key=lambda price: sum(near[price]))
+    f1 = by_weight(stay, switch, WEIGHTS)
+    f1[0.0] = find(scored, dataclasses.replace(decoding, weight=0.0, stay=0.0, switch=0.0), only).f1
     # The middle of what is as good as the best: a lone peak is chance.
     good = [weight for weight in WEIGHTS if f1[weight] >= max(f1.values()) - 0.0005]
-    chosen = dataclasses.replace(decoding, weight=good[len(good) // 2])
+    chosen = dataclasses.replace(decoding, weight=good[len(good) // 2], stay=stay, switch=switch)
     likelihood = {
         t: find(scored, dataclasses.replace(chosen, temperature=t), only).likelihood for t in TEMPERATURES
     }

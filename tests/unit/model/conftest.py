@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from model.bundle import BUNDLED, GRAPH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from model.tagger import Tagger
 
@@ -47,7 +47,23 @@ def copy(bundled: Path, tmp_path: Path) -> Path:
     return folder
 
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##b", "berlin", "##s", ".", "'", "s", "i", '"']
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "b",
+    "##b",
+    "berlin",
+    "##s",
+    ".",
+    "'",
+    "s",
+    "i",
+    '"',
+]
 
 
 def write_small(folder: Path, **config: Any) -> Path:

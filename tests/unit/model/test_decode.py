@@ -72,10 +72,14 @@ def problems(draw: st.DrawFn) -> tuple[list[Floats], Decoding]:
         counts,
         weight=draw(st.sampled_from([0.0, 0.15, 0.5, 1.0])),
         smoothing=draw(st.sampled_from([0.1, 10.0])),
+        stay=draw(st.sampled_from([0.0, -0.4, 0.3])),
+        switch=draw(st.sampled_from([0.0, -0.5])),
     )
     spread, lift = draw(st.sampled_from([0.1, 1.0, 4.0])), draw(st.sampled_from([0.0, 3.0, 8.0]))
     lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=6))
-    texts = [(random.normal(size=(n, size)) * spread + lift * np.eye(1, size)).astype(np.float32) for n in lengths]
+    texts = [
+        (random.normal(size=(n, size)) * spread + lift * np.eye(1, size)).astype(np.float32) for n in lengths
+    ]
     return texts, decoding
 
 
@@ -85,7 +89,9 @@ def test_the_path_is_the_best_one(problem: tuple[list[Floats], Decoding]) -> Non
     texts, decoding = problem
     for scores, path in zip(texts, decoded(texts, decoding), strict=True):
         best = plain_viterbi(scores, decoding)
-        assert path_score(scores, path, decoding) == pytest.approx(path_score(scores, best, decoding), abs=1e-4)
+        assert path_score(scores, path, decoding) == pytest.approx(
+            path_score(scores, best, decoding), abs=1e-4
+        )
         if not np.array_equal(path, best):  # a tie within float32, else they are one path
             assert len(path) > 1
 
@@ -128,12 +134,12 @@ def test_counting_refuses_a_label_that_the_model_lacks() -> None:
 def test_saved_and_loaded_it_decodes_alike(tmp_path: Path) -> None:
     """What `save` writes, `load` reads back whole."""
     decoding = fit_transitions(
-        [["person-other", "O"], ["art-film"]], LABELS, weight=0.2, temperature=1.3, smoothing=5
+        [["person-other", "O"], ["art-film"]], LABELS, weight=0.2, temperature=1.3, smoothing=5, stay=-0.4
     )
     decoding.save(tmp_path)
     loaded = Decoding.load(tmp_path / "decoding.json", LABELS)
     assert np.array_equal(loaded.counts, decoding.counts)
-    assert (loaded.weight, loaded.temperature, loaded.smoothing) == (0.2, 1.3, 5.0)
+    assert (loaded.weight, loaded.temperature, loaded.smoothing, loaded.stay) == (0.2, 1.3, 5.0, -0.4)
     assert np.array_equal(loaded.matrix, decoding.matrix)
 
 
@@ -164,9 +170,22 @@ def test_runs_are_of_one_label_and_of_linked_words() -> None:
     assert list(zip(firsts.tolist(), pasts.tolist(), strict=True)) == [(0, 2), (2, 3), (4, 6), (6, 7)]
 
 
-def test_a_score_is_the_geometric_mean_of_its_words() -> None:
-    """Two words at 0.9 and 0.4 score 0.6; a temperature above 1 draws it towards chance."""
-    scores = np.log(np.array([[0.1, 0.9], [0.6, 0.4]], np.float32))
-    labels, first, past = np.array([1, 1]), np.array([0]), np.array([2])
-    assert decode.scores(scores, labels, first, past, 1.0)[0] == pytest.approx(0.6)
-    assert 0.5 < decode.scores(scores, labels, first, past, 4.0)[0] < 0.6
+def test_a_score_is_its_least_sure_words_and_its_neighbours() -> None:
+    """Of words at 0.9 and 0.8 beside one that might go on at 0.25, the score is 0.8 times 0.75."""
+    scores = np.log(np.array([[0.1, 0.9], [0.2, 0.8], [0.75, 0.25], [0.3, 0.7]], np.float32))
+    linked = np.array([False, True, True, False])
+    labels, firsts, pasts = np.array([1, 1, 0, 1]), np.array([0, 3]), np.array([2, 4])
+    found = decode.scores(scores, linked, labels, firsts, pasts, temperature=1.0)
+    assert found.tolist() == pytest.approx([0.6, 0.7])
+    assert decode.scores(scores, linked, labels, firsts, pasts, temperature=4.0)[1] == pytest.approx(
+        0.5528, abs=1e-3
+    )
+
+
+def test_staying_and_switching_have_their_price() -> None:
+    """`stay` is added where an entity goes on, `switch` between entities, and neither where an O stands."""
+    plain = fit_transitions([["person-other", "art-film", "O"]], LABELS)
+    priced = dataclasses.replace(plain, stay=-0.5, switch=-2.0)
+    added = priced.matrix - plain.matrix
+    assert added[0].tolist() == added[:, 0].tolist() == [0.0] * 4
+    assert np.allclose(added[1:, 1:], np.where(np.eye(3, dtype=bool), -0.5, -2.0), atol=1e-6)

@@ -124,9 +124,9 @@ def test_a_plain_bundle_has_plain_ids(small: Path) -> None:
 
 def test_a_word_of_a_million_letters_is_one_word(encoder: Encoder) -> None:
     """BERT reads it as unknown; its place is exact, and so are its neighbours'."""
-    assert whole(encoder, "a " + "b" * 1_000_000 + " a.") == [(0, 1), (2, 1_000_002), (1_000_003, 1_000_004)] + [
-        (1_000_004, 1_000_005)
-    ]
+    size = 1_000_000
+    text = "a " + "b" * size + " a."
+    assert whole(encoder, text) == [(0, 1), (2, size + 2), (size + 3, size + 4), (size + 4, size + 5)]
 
 
 def test_lowercasing_that_changes_length_shifts_nothing(encoder: Encoder) -> None:
@@ -145,7 +145,7 @@ def test_sentences_begin_after_a_period_and_a_capital(encoder: Encoder) -> None:
     text = 'A bb. Berlin is "bb." A U.S. Berlin. no. 5 bb.\n\nb J. Berlin'
     pieces = encoder.encode([text])
     starts = pieces.start[pieces.sentence].tolist()
-    assert [text[start:].split()[0] for start in starts] == ["A", "Berlin", "A", "b"]
+    assert [text[start:].split(maxsplit=1)[0] for start in starts] == ["A", "Berlin", "A", "b"]
     assert pieces.start[pieces.apart].tolist() == [0, text.index("b J.")]
 
 

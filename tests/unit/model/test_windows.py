@@ -1,4 +1,4 @@
-"""Windows cover every word once, from the window that shows most around it; batches hold every window once."""
+"""Windows cover every word once, the one with most around it speaks; batches hold every window once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sentences(draw: st.DrawFn) -> tuple[int, int, npt.NDArray[np.int64], int, in
 def test_windows_cover_every_piece_and_speak_for_every_word_once(
     problem: tuple[int, int, npt.NDArray[np.int64], int, int],
 ) -> None:
-    """No piece is left out, none is beyond the window's length, and words are parted without gap or overlap."""
+    """No piece is left out, no window is too long, and words are parted without gap or overlap."""
     start, end, first, longest, overlap = problem
     found = cover(start, end, first, 7, longest=longest, overlap=overlap)
     seen = np.zeros(end, np.bool_)
@@ -52,7 +52,7 @@ def test_windows_cover_every_piece_and_speak_for_every_word_once(
 def test_a_word_is_told_by_the_window_with_the_most_around_it(
     problem: tuple[int, int, npt.NDArray[np.int64], int, int],
 ) -> None:
-    """Of the windows that hold a word's first piece, none shows more on the poorer side than the one that speaks."""
+    """Of the windows that hold a word's first, none shows more on its poorer side than the one asked."""
     start, end, first, longest, overlap = problem
     found = cover(start, end, first, 0, longest=longest, overlap=overlap)
 
@@ -106,7 +106,7 @@ def test_batches_hold_each_window_once_and_keep_to_the_budget(lengths: list[int]
 
 
 def test_windows_of_one_length_share_batches() -> None:
-    """Starting a batch costs something, so like lengths go together; short ones are not padded to long ones."""
+    """Starting a batch costs something, so like lengths go together; short ones go without long ones."""
     assert len(batches([32] * 16, 256)) == 2
     groups = batches([128, 8, 8, 8, 8, 8, 8], 1024)
     assert [len(group) for group in groups] == [1, 6]

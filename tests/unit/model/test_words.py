@@ -50,7 +50,23 @@ def test_a_chunk_falls_into_few_nerds_words(chunk: str, words: list[str]) -> Non
 
 @pytest.mark.parametrize(
     "token",
-    ["``", "''", "'s", "n't", "'ll", "...", "--", "-based", "U.S", "St.", "U.S.", "and/or", "I-A", "°C", "2+2"],
+    [
+        "``",
+        "''",
+        "'s",
+        "n't",
+        "'ll",
+        "...",
+        "--",
+        "-based",
+        "U.S",
+        "St.",
+        "U.S.",
+        "and/or",
+        "I-A",
+        "°C",
+        "2+2",
+    ],
 )
 def test_few_nerds_own_tokens_stay_whole(token: str) -> None:
     """Text that is split already comes out as it went in."""
@@ -58,7 +74,8 @@ def test_few_nerds_own_tokens_stay_whole(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chunk", "words"), [("U.S.", ["U.S", "."]), ("Inc.”", ["Inc", ".", "”"]), ("(Inc.).", ["(", "Inc.", ")", "."])]
+    ("chunk", "words"),
+    [("U.S.", ["U.S", "."]), ("Inc.”", ["Inc", ".", "”"]), ("(Inc.).", ["(", "Inc.", ")", "."])],
 )
 def test_the_period_that_ends_the_text_stands_alone(chunk: str, words: list[str]) -> None:
     """At a text's end a period is the sentence's, as in Few-NERD."""
@@ -76,7 +93,11 @@ def test_invisible_characters_at_a_words_ends_are_not_of_it() -> None:
     assert split("\u200f\u200b") == []
 
 
-@given(st.text(st.characters(exclude_categories=("Zs", "Zl", "Zp")), max_size=40).map(lambda s: "".join(s.split())))
+@given(
+    st.text(st.characters(exclude_categories=("Zs", "Zl", "Zp")), max_size=40).map(
+        lambda s: "".join(s.split())
+    )
+)
 def test_words_are_in_order_within_the_chunk_and_lose_no_letter(chunk: str) -> None:
     """Words never overlap, and what stands between them is neither letter nor digit."""
     words = split_chunk(chunk)
