@@ -19,15 +19,23 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="run scenarios, and write down what they showed")
     run.add_argument("--short", action="store_true", help="each once, times scaled down (under 10 minutes)")
     run.add_argument("--scenario", action="append", default=[], help="a number or a name; may be repeated")
-    run.add_argument("--resume", action="store_true", help="skip what has passed with this very code and model")
-    run.add_argument("--documents", type=int, help="least documents in each chosen scenario, in place of its own")
+    run.add_argument(
+        "--resume", action="store_true", help="skip what has passed with this very code and model"
+    )
+    run.add_argument(
+        "--documents", type=int, help="least documents in each chosen scenario, in place of its own"
+    )
     run.add_argument("--seed", type=int, default=runner.SEED)
-    run.add_argument("--results", type=Path, help="in place of docs/reliability.json or, --short, one in build/")
+    run.add_argument(
+        "--results", type=Path, help="in place of docs/reliability.json or, --short, one in build/"
+    )
     run.add_argument("--keep", action="store_true", help="keep brokers' and workers' logs")
     commands.add_parser("list", help="list the scenarios")
     write = commands.add_parser("report", help="write docs/reliability.md from docs/reliability.json")
     write.add_argument("--results", type=Path, default=record.LONG)
-    write.add_argument("--check", action="store_true", help="only say whether the page is as it would be written")
+    write.add_argument(
+        "--check", action="store_true", help="only say whether the page is as it would be written"
+    )
     long = commands.add_parser("soak", help="run on for long, in pieces, and look at the slopes")
     long.add_argument("--minutes", type=float, required=True, help="in all; pieces of earlier calls count")
     long.add_argument("--piece", type=float, default=15, help="minutes after which a piece is put away")

@@ -58,7 +58,15 @@ def scenario(
 
     def enter(play: Play) -> Play:
         SCENARIOS[name] = Scenario(
-            number, name, title, play, kind, documents, few, settings or {}, settings or {} if quick is None else quick
+            number,
+            name,
+            title,
+            play,
+            kind,
+            documents,
+            few,
+            settings or {},
+            settings or {} if quick is None else quick,
         )
         return play
 

@@ -19,8 +19,12 @@ SPECIAL: Final = 1 << 32
 FEWEST_WORDS: Final = 15
 MOST_WORDS: Final = 40
 
-_SYLLABLES: Final = tuple("ba bel da dor el fen ga hal is jo kar len mar nor ol per ran sel tor ul ven wil yan zor".split())
-_FIRST: Final = tuple("Anna Boris Clara David Elena Farid Greta Hugo Ines Jonas Keiko Lars Maria Nadia Omar Paula".split())
+_SYLLABLES: Final = tuple(
+    "ba bel da dor el fen ga hal is jo kar len mar nor ol per ran sel tor ul ven wil yan zor".split()
+)
+_FIRST: Final = tuple(
+    "Anna Boris Clara David Elena Farid Greta Hugo Ines Jonas Keiko Lars Maria Nadia Omar Paula".split()
+)
 _PLACES: Final = tuple(
     "Paris Berlin Lisbon Nairobi Toronto Osaka Chile Norway Bavaria Kenya Vienna Oslo Lima Texas Cairo Delhi".split()
 )
@@ -31,7 +35,12 @@ _KINDS: Final = {
     "building": ("the {} Theatre", "{} Castle", "the {} Hotel", "{} Airport", "the {} Museum"),
     "water": ("the {} River", "Lake {}", "Mount {}", "the Gulf of {}"),
     "event": ("the Battle of {}", "the {} Film Festival", "the {} Open", "the {} World Cup"),
-    "work": ('the novel "The {} Garden"', 'the film "Return to {}"', 'the opera "{}"', 'the song "{} at Night"'),
+    "work": (
+        'the novel "The {} Garden"',
+        'the film "Return to {}"',
+        'the opera "{}"',
+        'the song "{} at Night"',
+    ),
     "product": ("the {} X4 sedan", "the {} 320 airliner", "the {} Pro tablet", "the game {} Quest"),
     "other": ("the {} Prize", "the {} Act", "the {} language", "the asteroid {}"),
 }

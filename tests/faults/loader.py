@@ -48,6 +48,7 @@ class Loader:
                 "compression.type": "lz4",
                 "linger.ms": 20,
                 "delivery.timeout.ms": 900_000,
+                "topic.metadata.refresh.interval.ms": 5_000,
                 "log_level": 0,
             }
         )

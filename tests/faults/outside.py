@@ -179,7 +179,9 @@ class Tail:
                 return {}
             self._consumer.assign([TopicPartition(OFFSETS, part, 0) for part in self._parts])
         ends = {
-            part: self._consumer.get_watermark_offsets(TopicPartition(OFFSETS, part), timeout=5, cached=False)[1]
+            part: self._consumer.get_watermark_offsets(
+                TopicPartition(OFFSETS, part), timeout=5, cached=False
+            )[1]
             for part in self._parts
         }
         deadline = time.monotonic() + seconds
@@ -233,7 +235,9 @@ class Group:
     def ends(self, parts: Iterable[tuple[str, int]], timeout: float = 5) -> dict[tuple[str, int], int]:
         """Give partitions' end offsets."""
         return {
-            part: self._consumer.get_watermark_offsets(TopicPartition(*part), timeout=timeout, cached=False)[1]
+            part: self._consumer.get_watermark_offsets(TopicPartition(*part), timeout=timeout, cached=False)[
+                1
+            ]
             for part in parts
         }
 

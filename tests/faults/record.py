@@ -39,6 +39,7 @@ def digest(bundle: str) -> str:
 
 def commit() -> str:
     """Give the commit that is checked out, with a sign where the code differs from it."""
+
     def git(*arguments: str) -> str:
         done = subprocess.run(
             ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False
@@ -153,7 +154,9 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def write(path: Path, entries: list[dict[str, Any]], seed: int, soak: dict[str, Any] | None = None) -> dict[str, Any]:
+def write(
+    path: Path, entries: list[dict[str, Any]], seed: int, soak: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write the entries with their sums; the file is whole or as it was."""
     sums: Counter[str] = Counter()
     for one in [*entries, *([soak] if soak else [])]:

@@ -1,7 +1,7 @@
 """The reference: what the tagger alone says of every document, worked out once and kept on the disk.
 
-Kept under the digest of the model and of the load's own source, in pieces of ``CHUNK`` documents, so that a run
-that was cut short goes on where it stopped, and a longer load only adds to it.
+Kept under a digest of all that decides it, in pieces of ``CHUNK`` documents, so that a run that was cut short
+goes on where it stopped, and a longer load only adds to it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,12 @@ class Reference:
         if self._folder is None:
             import onnxruntime
 
-            parts = (self.tagger.info.digest, onnxruntime.__version__, str(self.seed), Path(load.__file__).read_text())
+            import model
+
+            # All that decides a result: the model, the code around it, and the load's own text.
+            code = [Path(load.__file__), *sorted(Path(model.__file__ or "").parent.glob("*.py"))]
+            parts = [self.tagger.info.digest, onnxruntime.__version__, str(self.seed)]
+            parts += [path.read_text(encoding="utf-8") for path in code]
             self._folder = cache_folder() / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder

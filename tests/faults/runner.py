@@ -95,11 +95,20 @@ def run(options: argparse.Namespace) -> int:
                     if before["form"] == ("short" if options.short else "long"):
                         screen.say(f"{one.number}. {one.name}: has passed with this very code")
                         continue
-                entry = _play(one, clusters, reference, options, screen, bundle)
+                try:
+                    entry = _play(one, clusters, reference, options, screen, bundle)
+                except Exception as error:  # noqa: BLE001 - the stage itself: the next one may be better
+                    screen.say("".join(traceback.format_exception(error)))
+                    failed.append(one.name)
+                    clusters.end(one.kind)
+                    continue
                 entries[one.name] = entry
                 known = {each.name for each in scenarios}
                 record.write(
-                    path, [each for name, each in entries.items() if name in known], options.seed, found.get("soak")
+                    path,
+                    [each for name, each in entries.items() if name in known],
+                    options.seed,
+                    found.get("soak"),
                 )
                 if not entry["passed"]:
                     failed.append(one.name)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.faults.outside import Commit
     from tests.faults.reference import Reference
     from tests.faults.verifier import Verdict
-    from tests.support.clients import New
+    from tests.support.clients import Message, New
 
 QUIET_SECONDS: Final = 60.0
 """Within which lag must be 0 after the last fault."""
@@ -225,7 +225,7 @@ class Stage:
         self.last_fault = time.time()
         self.storm = False
         self.began = time.time()
-        self.archive: dict[str, list[Any]] = {}
+        self.archive: dict[str, list[Message]] = {}
         self.objections: list[tuple[str, str]] = []
 
     # -- topics and load -------------------------------------------------------------------------------
@@ -316,25 +316,28 @@ class Stage:
 
     def wait_stable(self) -> None:
         """Wait until every partition has an owner, and the workers have written down which are theirs."""
-
-        def owned() -> bool:
-            parts = patient(lambda: self.group.partitions(self.names.consumed), [])
-            owners = patient(self.group.owners, {})
-            return bool(parts) and {(part.topic, part.partition) for part in parts} <= set(owners)
-
-        self.until("every partition has an owner", owned)
+        self.until("every partition has an owner", lambda: not self._unowned())
         time.sleep(1.2)  # they write once a second
+
+    def _unowned(self) -> list[tuple[str, int]]:
+        parts = self.ask(lambda: self.group.partitions(self.names.consumed))
+        owners = self.ask(self.group.owners)
+        return sorted({(part.topic, part.partition) for part in parts} - set(owners))
 
     def stop_worker(self, worker: Worker) -> float:
         """End a worker with SIGTERM; return the seconds that it took."""
         limit = float(self.own["drain"])
+        ready = worker.health().get("state") not in {None, "starting"}
         began = time.monotonic()
         status = worker.terminate(limit + 60)
         took = time.monotonic() - began
-        if status != 0:
+        # One that has not joined yet has nothing to finish, and may end however it likes.
+        if status != 0 and ready:
             self.objections.append(("I8", f"{worker.name} ended with status {status} after SIGTERM"))
         if took > limit + 5:
-            self.objections.append(("I8", f"{worker.name} took {took:.1f} s to end, the drain is {limit:g} s"))
+            self.objections.append(
+                ("I8", f"{worker.name} took {took:.1f} s to end, the drain is {limit:g} s")
+            )
         self.last_fault = time.time()
         return took
 
@@ -376,6 +379,15 @@ class Stage:
             words in worker.log.read_text(errors="replace") for worker in self.workers if worker.log.exists()
         )
 
+    def committed(self) -> int:
+        """Count the committed inputs, as the brokers say now."""
+        found = self.ask(lambda: self.group.committed([self.names.input]))
+        return sum(found.values())
+
+    def read(self, topic: str) -> list[Message]:
+        """Read a topic as it is now."""
+        return list(KafkaTopics(self.cluster.direct).read(topic))
+
     def settle(self, seconds: float = QUIET_SECONDS, extra: float = 0) -> None:
         """End the load, wait until all is committed, look at the group, and end the workers in good order.
 
@@ -393,10 +405,10 @@ class Stage:
         self.figures["seconds_to_lag_0"] = round(took, 1)
         if took > limit:
             self.objections.append(("I7", f"lag was 0 only {took:.0f} s after the last fault"))
-        owners = self.ask(self.group.owners)
-        parts = {(part.topic, part.partition) for part in self.ask(lambda: self.group.partitions(self.names.consumed))}
-        if parts - set(owners):
-            self.objections.append(("I7", f"nobody owns {sorted(parts - set(owners))}"))
+        try:
+            until("every partition has an owner", lambda: not self._unowned(), seconds)
+        except AssertionError:
+            self.objections.append(("I7", f"nobody owns {self._unowned()}"))
         for worker in self.workers:
             if worker._process is not None and worker.process.status is None:
                 self.stop_worker(worker)
@@ -426,6 +438,11 @@ class Stage:
         verdict = verifier.run()
         for invariant, what in self.objections:
             verdict.object(invariant, what)
+        lines = [
+            f"{one.timestamp} {one.partition}/{one.offset} attempt {one.attempt} on {one.place}\n"
+            for one in sorted(verdict.duplicates, key=lambda one: one.timestamp)
+        ]
+        (self.folder / "duplicates.txt").write_text("".join(lines))
         if self.watch.most_memory > MEMORY_MIB:
             verdict.object("I8", f"a worker took {self.watch.most_memory:.0f} MiB")
         if self.watch.most_descriptors > DESCRIPTORS:
@@ -434,7 +451,9 @@ class Stage:
             verdict.object("I7", f"nothing was committed for {gap:.0f} s")
         documents = len({(one.partition, one.offset) for one in verdict.duplicates})
         if self.most_duplicates is not None and documents > self.most_duplicates:
-            verdict.object("I6", f"{documents} documents came out again, {self.most_duplicates} at most should")
+            verdict.object(
+                "I6", f"{documents} documents came out again, {self.most_duplicates} at most should"
+            )
         return verdict
 
     def close(self) -> None:
@@ -469,12 +488,12 @@ def longest_gap(history: Mapping[tuple[str, int], Sequence[Commit]], topic: str)
 class Archived:
     """Topics, with what was on some of them before they were deleted."""
 
-    def __init__(self, topics: KafkaTopics, archive: dict[str, list[Any]]) -> None:
+    def __init__(self, topics: KafkaTopics, archive: dict[str, list[Message]]) -> None:
         """Put the archive before what there is now."""
         self._topics, self._archive = topics, archive
         self.commits = topics.commits
 
-    def read(self, topic: str) -> Iterator[Any]:
+    def read(self, topic: str) -> Iterator[Message]:
         """Give a topic's records, of all its lives."""
         yield from self._archive.get(topic, ())
         yield from self._topics.read(topic)

@@ -77,7 +77,7 @@ class Toxiproxy:
             name: f"{HOST}:{port}" for name, port in zip(upstreams, ports, strict=True)
         }
 
-    def start(self) -> Self:
+    def __enter__(self) -> Self:
         """Start it and make its proxies."""
         self._process = Process(self._command, self._log)
         until("Toxiproxy answers", self._answers, 20)
@@ -89,6 +89,10 @@ class Toxiproxy:
         """End it."""
         if self._process is not None:
             self._process.kill()
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
 
     def toxic(
         self, kind: str, stream: str = "downstream", *, proxy: str | None = None, **attributes: int

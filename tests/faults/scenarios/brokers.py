@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ElectionType
+from confluent_kafka import ElectionType, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from tests.faults.catalogue import scenario
 from tests.faults.disk import DISK_MIB
@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from tests.support.kafka import KafkaCluster
 
 
-@scenario(4, "broker-restarts", "brokers killed and restarted in turn, and leaders moved back", kind="three",
-          documents=60_000, few=1_500)
+@scenario(
+    4,
+    "broker-restarts",
+    "brokers killed and restarted in turn, and leaders moved back",
+    kind="three",
+    documents=60_000,
+    few=1_500,
+)
 def broker_restarts(stage: Stage) -> None:
     """Kill a broker, or stop it in good order; start it again; let its partitions' leaders move back."""
     stage.start(2)
@@ -45,7 +51,9 @@ def broker_restarts(stage: Stage) -> None:
     stage.settle()
 
 
-@scenario(4, "brokers-down", "all brokers killed, and away for a minute", kind="three", documents=20_000, few=1_000)
+@scenario(
+    4, "brokers-down", "all brokers killed, and away for a minute", kind="three", documents=20_000, few=1_000
+)
 def brokers_down(stage: Stage) -> None:
     """Kill all brokers at once; start them again after a minute."""
     stage.start(2)

@@ -10,8 +10,14 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
 
-@scenario(5, "network", "slow, cut and half-open connections; answers lost after the write landed", kind="three",
-          documents=30_000, few=1_200)
+@scenario(
+    5,
+    "network",
+    "slow, cut and half-open connections; answers lost after the write landed",
+    kind="three",
+    documents=30_000,
+    few=1_200,
+)
 def network(stage: Stage) -> None:
     """Let each kind of bad network last for a while, with the load going on, and then heal."""
     proxy = stage.clusters.proxies[stage.kind]

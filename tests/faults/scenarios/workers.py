@@ -45,7 +45,9 @@ def kill_workers(stage: Stage) -> None:
         stage.sleep(stage.chance.uniform(*(stage.pick(5, 1), stage.pick(20, 3))))
         victim.wait_state("assigned", seconds=120)
     stage.most_duplicates = WINDOWS * len(stage.kills)
-    stage.faults.append(f"{len(stage.kills)} kills, {sum(kill.counts for kill in stage.kills)} of them in a window")
+    stage.faults.append(
+        f"{len(stage.kills)} kills, {sum(kill.counts for kill in stage.kills)} of them in a window"
+    )
     stage.settle()
 
 
@@ -122,8 +124,13 @@ def _back_in_group(stage: Stage, worker: Worker) -> None:
     stage.until(f"{worker.name} is back", back)
 
 
-@scenario(9, "storm", "a worker joins or leaves every 3 s, more workers than partitions, partitions added",
-          documents=20_000, few=800)
+@scenario(
+    9,
+    "storm",
+    "a worker joins or leaves every 3 s, more workers than partitions, partitions added",
+    documents=20_000,
+    few=800,
+)
 def storm(stage: Stage) -> None:
     """Let workers come and go, up to more than there are partitions, and add partitions on the way."""
     stage.storm = True
