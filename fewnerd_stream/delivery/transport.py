@@ -8,6 +8,8 @@ on revocation, and waits for ever for an unacked event. What is overridden here,
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +81,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._assignor = RoundRobinPartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             **settings.client_options(),
+            # What `status` shows of a worker that has no name of its own.
+            client_id=settings.instance_id or f"{socket.gethostname()}-{os.getpid()}",
             group_id=settings.group,
             group_instance_id=settings.instance_id,
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
