@@ -12,7 +12,6 @@ import numpy as np
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-import model
 from model.bundle import DECODING, FUSED, PARITY
 from model.parity import write_parity
 from model.recipe import fit, measure
@@ -71,7 +70,11 @@ class Making:
         """Return the INT8 bundle's folder, its decoding chosen but unmeasured; its FP32 twin has the same."""
         graphs = {"int8": self.quantized(), "fp32": self.exported()}
         path = self.bundle / DECODING
-        needs = {"graph": _digest(graphs["int8"]), "held_out": self._held_out_digest()}
+        needs = {
+            "graph": _digest(graphs["int8"]),
+            "held_out": self._held_out_digest(),
+            "code": _code_digest(),
+        }
         made = (self.bundle / FUSED, self.bundle / PARITY, self.twin / DECODING, self.twin / PARITY)
         if _made(path, needs) and all(file.is_file() for file in made):
             return self.bundle
@@ -108,7 +111,7 @@ class Making:
         path = self.bundle / measure.EVALUATION
         needs = {"held_out": self._held_out_digest(), "decoding": _digest(self.bundle / DECODING)}
         needs |= {side: _digest(self.folder / f"{side}.onnx") for side in SIDES}
-        needs["runtime"] = _runtime_digest()
+        needs["code"] = _code_digest()
         if not _made(path, needs):
             name = self.place.held_out_source.rsplit("/", 1)[-1]
             evaluation = measure.measure(
@@ -187,10 +190,11 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _runtime_digest() -> str:
-    """Return a short name of the code that turns a bundle into entities: what is measured is both."""
+def _code_digest() -> str:
+    """Return a short name of the code that turns a bundle into entities, and fits one: what is measured is both."""
     total = hashlib.sha256()
-    for path in sorted(Path(model.__path__[0]).glob("*.py")):
+    own = Path(__file__).parent
+    for path in (*sorted(own.parent.glob("*.py")), *(own / f"{name}.py" for name in ("fit", "fuse", "pack"))):
         total.update(path.read_bytes())
     return total.hexdigest()[:16]
 
