@@ -56,7 +56,9 @@ _READ_AS: Final = {
     "»": '"',
     "…": "...",
 }
-_LONGEST_READ_AS: Final = 64
+# Of a longer word the tokenizer reads this much. The word's label is asked at its first piece, and a megabyte of
+# dashes or of a path's parts would be a million pieces of no use to its neighbours.
+_LONGEST_READ: Final = 512
 
 
 _SENTENCE_END: Final = frozenset({".", "!", "?", "…", "...", "?!", "!!"})
@@ -88,7 +90,7 @@ def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
         last: whether the text ends with this chunk, so that its last period ends a sentence.
     """
     if chunk.isalnum():
-        return [Word(0, len(chunk), chunk)]
+        return [Word(0, len(chunk), chunk[:_LONGEST_READ])]
     words: list[Word] = []
     for match in _PARTS.finditer(chunk):
         start, end = match.span()
@@ -149,8 +151,8 @@ def _add(chunk: str, start: int, end: int, words: list[Word]) -> None:
     start, end = _trim(chunk, start, end)
     if start == end:
         return
-    read = chunk[start:end]
-    if end - start <= _LONGEST_READ_AS and not read.isascii():
+    read = chunk[start : min(end, start + _LONGEST_READ)]
+    if not read.isascii():
         read = "".join(_READ_AS.get(character, character) for character in read)
     words.append(Word(start, end, read))
 

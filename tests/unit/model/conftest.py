@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,17 +14,17 @@ from model.bundle import BUNDLED, GRAPH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from model.tagger import Tagger
 
 
 @pytest.fixture(scope="session")
 def bundled() -> Path:
-    """Return the folder of the bundle that ships."""
-    if not (BUNDLED / GRAPH).is_file():
-        pytest.skip(f"no bundle in {BUNDLED}")
-    return BUNDLED
+    """Return the folder of the bundle that ships, or of the one that TEST_BUNDLE names."""
+    folder = Path(os.environ.get("TEST_BUNDLE") or BUNDLED)
+    if not (folder / GRAPH).is_file():
+        pytest.skip(f"no bundle in {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")

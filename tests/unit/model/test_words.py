@@ -87,6 +87,15 @@ def test_typographers_marks_are_read_as_the_training_text_writes_them() -> None:
     assert [word.read for word in split_chunk("“Merkel’s…")] == ['"', "Merkel", "'s", "..."]
 
 
+def test_of_a_very_long_word_only_the_beginning_is_read() -> None:
+    """Its place is its whole extent; the tokenizer is spared the rest."""
+    for long in ("a" * 5000, "—" * 5000, "a/" * 2500):
+        (word,) = split_chunk(long)
+        assert (word.start, word.end) == (0, 5000)
+        assert long.startswith(word.read)
+        assert len(word.read) == 512
+
+
 def test_invisible_characters_at_a_words_ends_are_not_of_it() -> None:
     """Zero-width marks, NUL and marks of direction are left out at the ends and kept within."""
     assert split("\u200bMer\u200dkel\x00") == ["Mer\u200dkel"]

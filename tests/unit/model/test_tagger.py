@@ -1,0 +1,265 @@
+"""The tagger's own work, on a graph of a few lines that stands in for the model's."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import tagger as module
+from model.bundle import BundleError
+from model.graph import Graph
+from model.pool import PoolClosedError
+from model.tagger import Entity, Tagger
+from tests.unit.model.conftest import WORDS, write_small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+
+PERSON, PLACE = WORDS.index("b"), WORDS.index("berlin")
+
+
+class StubGraph:
+    """Scores a piece by its id, and a little by every piece of its row that the mask lets through."""
+
+    fused = False
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.largest = 0
+        self.threads: set[str] = set()
+        self.failure: Exception | None = None
+        self.gate: threading.Event | None = None
+
+    def scores(self, ids: Ints, mask: Ints, words: Ints) -> npt.NDArray[np.float32]:
+        """Return the scores of the wanted pieces."""
+        if self.gate is not None:
+            self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.rows += len(ids)
+        self.largest = max(self.largest, ids.shape[1])
+        self.threads.add(threading.current_thread().name)
+        assert (ids[:, 0] == WORDS.index("[CLS]")).all()
+        assert (np.take_along_axis(ids, mask.sum(1, keepdims=True) - 1, 1) == WORDS.index("[SEP]")).all()
+        pieces = ids % len(WORDS)
+        around = (pieces * mask).sum(1, keepdims=True) % 7 / 10
+        scores = np.zeros((*ids.shape, 3), np.float32)
+        scores[..., 0] = 2
+        scores[..., 1] = 4.0 * (pieces == PERSON) + around
+        scores[..., 2] = 4.0 * (pieces == PLACE) - around
+        found: npt.NDArray[np.float32] = scores.reshape(-1, 3)[words]
+        return found
+
+
+@pytest.fixture(scope="module")
+def graph() -> StubGraph:
+    """Stand in for the graph."""
+    return StubGraph()
+
+
+def load(folder: Path, graph: StubGraph, **options: Any) -> Tagger:
+    """Load a bundle whose graph is a stub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Graph, "open", lambda _: graph)
+        return Tagger.load(folder, **options)
+
+
+@pytest.fixture(scope="module")
+def stub(graph: StubGraph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tagger]:
+    """Load a tagger of two threads on the stub."""
+    folder = write_small(tmp_path_factory.mktemp("bundles") / "small", fewnerd={"window": 20, "overlap": 6})
+    with load(folder, graph, threads=2) as tagger:
+        yield tagger
+
+
+texts = st.one_of(
+    st.lists(st.sampled_from(["a", "b", "Berlin", "BERLIN", ".", "\n\n", "b's", "'", "bb"]), max_size=90).map(
+        " ".join
+    ),
+    st.text(st.one_of(st.characters(), st.sampled_from("bB berlin.\n\u200d\u0301\x00İ👩"))),
+)
+
+
+def test_entities_are_told_with_place_and_type(stub: Tagger) -> None:
+    """An entity is its text, place in code points, category, type, label and score."""
+    (found,) = stub.tag(["a 👩‍👩‍👧 Berlin's a"])
+    assert [dataclasses.replace(entity, score=0.0) for entity in found] == [
+        Entity("Berlin", 8, 14, "location", "GPE", "location-GPE", 0.0)
+    ]
+    assert 0.5 < found[0].score < 1
+    assert stub.labels == ("person-other", "location-GPE")
+    assert stub.info.name == "small"
+
+
+@given(st.lists(texts, max_size=5))
+def test_an_entitys_text_is_where_it_says(stub: Tagger, given_texts: list[str]) -> None:
+    """``text[start:end]`` is the entity's text for any Unicode, in order and without overlap."""
+    found = stub.tag(given_texts)
+    assert len(found) == len(given_texts)
+    for text, entities in zip(given_texts, found, strict=True):
+        previous = 0
+        for entity in entities:
+            assert previous <= entity.start < entity.end <= len(text)
+            assert text[entity.start : entity.end] == entity.text
+            assert 0 <= entity.score <= 1
+            previous = entity.end
+
+
+@given(st.lists(texts, min_size=1, max_size=8), st.integers(20, 400))
+def test_a_texts_result_depends_on_nothing_but_itself(
+    stub: Tagger, given_texts: list[str], budget: int
+) -> None:
+    """Alone, among others, and in batches of another size a text gets the same."""
+    together = stub.tag(given_texts)
+    assert [stub.tag([text])[0] for text in given_texts] == together
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BATCH_PIECES", budget)
+        patch.setattr(module, "SLAB_TEXTS", 2)
+        assert stub.tag(given_texts) == together
+
+
+def test_many_callers_share_the_threads(stub: Tagger, graph: StubGraph) -> None:
+    """Calls from many threads at once each get their own answers, computed by the two runner threads alone."""
+    graph.threads.clear()
+    windows = [[f"b Berlin a{'a ' * (n % 7)}Berlin" for _ in range(n % 5 + 1)] for n in range(60)]
+    expected = [stub.tag(window) for window in windows]
+    with ThreadPoolExecutor(8) as callers:
+        assert list(callers.map(stub.tag, windows)) == expected
+    assert {name.rpartition("-")[0] for name in graph.threads} == {"tagger"}
+    assert len(graph.threads) <= 2
+
+
+def test_a_long_text_does_not_keep_others_waiting(stub: Tagger, graph: StubGraph) -> None:
+    """Batches take turns among callers: a short text is done while a long one is still under way."""
+    long = threading.Thread(target=stub.tag, args=([" ".join(["b"] * 200_000)],))
+    long.start()
+    try:
+        for _ in range(20):
+            stub.tag(["Berlin"])
+        assert long.is_alive()
+    finally:
+        long.join()
+    assert graph.largest <= 22
+
+
+def test_nothing_of_a_very_long_text_is_left_out(stub: Tagger, graph: StubGraph) -> None:
+    """Of a 5 MB text without a sentence's end every name is found, in windows of bounded length."""
+    text = "a Berlin aaaaaaaa b " * 250_000
+    (found,) = stub.tag([text])
+    assert len(text) == 5_000_000
+    assert [entity.start for entity in found if entity.label == "location-GPE"] == list(
+        range(2, len(text), 20)
+    )
+    assert found[-1].end == len(text) - 1
+    assert graph.largest <= 22
+
+
+def test_a_word_of_a_megabyte_keeps_its_place(stub: Tagger) -> None:
+    """Names on both sides of a word of a million letters, and of a million marks, are found in their places."""
+    for long in ("a" * 1_000_000, "—" * 1_000_000, "'b" * 500_000):
+        (found,) = stub.tag([f"Berlin {long} Berlin"])
+        places = [(entity.start, entity.end) for entity in found if entity.text == "Berlin"]
+        assert places == [(0, 6), (1_000_008, 1_000_014)]
+
+
+def test_a_blank_line_parts_entities(stub: Tagger) -> None:
+    """One label on both sides of a blank line is two entities, on both sides of a line's end one."""
+    assert [entity.text for entity in stub.tag(["Berlin\n\nBerlin"])[0]] == ["Berlin", "Berlin"]
+    assert [entity.text for entity in stub.tag(["Berlin\nBerlin"])[0]] == ["Berlin\nBerlin"]
+
+
+def test_empty_input_is_no_trouble(stub: Tagger) -> None:
+    """No texts, and texts without a word, give empty answers."""
+    assert stub.tag([]) == []
+    assert stub.tag(["", " \n ", "\x00\u200b"]) == [[], [], []]
+
+
+def test_thresholds_and_labels_choose_what_is_told(tmp_path: Path, graph: StubGraph) -> None:
+    """A threshold for all, one by label, and a choice of labels each hold back the rest."""
+    folder = write_small(tmp_path / "small")
+    text = "b a Berlin"
+
+    def labels(**options: Any) -> list[str]:
+        with load(folder, graph, threads=1, **options) as tagger:
+            return [entity.label for entity in tagger.tag([text])[0]]
+
+    assert labels() == ["person-other", "location-GPE"]
+    assert labels(thresholds=1.0) == []
+    assert labels(thresholds={"person-other": 1.0}) == ["location-GPE"]
+    assert labels(labels=["person-other"]) == ["person-other"]
+    assert labels(labels=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"thresholds": 1.5}, "0 to 1"),
+        ({"thresholds": {"art-film": 0.5}}, "no label art-film"),
+        ({"labels": ["film"]}, "no label film"),
+        ({"threads": 0}, "at least 1"),
+    ],
+)
+def test_senseless_options_are_refused(
+    tmp_path: Path, graph: StubGraph, options: dict[str, Any], reason: str
+) -> None:
+    """The message names what is wrong."""
+    with pytest.raises(ValueError, match=reason):
+        load(write_small(tmp_path / "small"), graph, **options)
+
+
+def test_what_fails_in_a_runner_reaches_its_caller(tmp_path: Path) -> None:
+    """An error in the graph is raised by `tag`, and the tagger goes on."""
+    graph = StubGraph()
+    with load(write_small(tmp_path / "small"), graph, threads=2) as tagger:
+        graph.failure = RuntimeError("out of memory")
+        with pytest.raises(RuntimeError, match="out of memory"):
+            tagger.tag(["Berlin"] * 600)
+        graph.failure = None
+        assert len(tagger.tag(["Berlin"])[0]) == 1
+
+
+def test_closing_finishes_what_was_begun_and_refuses_more(tmp_path: Path) -> None:
+    """A call under way when the tagger closes gets its answer; a later one is refused; threads are gone."""
+    graph = StubGraph()
+    graph.gate = threading.Event()
+    tagger = load(write_small(tmp_path / "small"), graph, threads=2)
+    with ThreadPoolExecutor(2) as callers:
+        answer = callers.submit(tagger.tag, ["Berlin"] * 5)
+        while not tagger._pool._threads[0].is_alive() or tagger._pool._waiting:
+            pass
+        closing = callers.submit(tagger.close)
+        graph.gate.set()
+        assert [len(found) for found in answer.result()] == [1] * 5
+        closing.result()
+    assert not any(thread.is_alive() for thread in tagger._pool._threads)
+    with pytest.raises(PoolClosedError):
+        tagger.tag(["Berlin"])
+    tagger.close()
+
+
+def test_undecoded_scores_cover_every_word(stub: Tagger) -> None:
+    """`log_probabilities` gives each word's place and a distribution over all labels."""
+    text = "a Berlin. " * 40
+    ((spans, scores),) = stub.log_probabilities([text])
+    assert spans[:3].tolist() == [[0, 1], [2, 8], [8, 9]]
+    assert scores.shape == (120, 3)
+    assert np.allclose(np.exp(scores).sum(1), 1, atol=1e-5)
+    assert (scores[1::3].argmax(1) == 2).all()
+
+
+def test_a_graph_that_cannot_be_opened_is_refused(small: Path) -> None:
+    """What is no ONNX file is said to be none."""
+    with pytest.raises(BundleError, match=r"model\.onnx: onnxruntime cannot open it"):
+        Tagger.load(small)
