@@ -45,7 +45,7 @@ bench: $(VENV)/.dev ## the benchmarks, where there are any
 	@test -f benchmarks/__main__.py || { echo 'There are no benchmarks yet.'; exit 1; }
 	$(PY) -m benchmarks
 
-docs: $(VENV)/.dev ## write the pages of docs/ that are made from the code
+docs: $(VENV)/.dev ## write what is made: docs/settings.md, and the demonstration in the README
 	$(PY) -m tests.support.pages
 
 lint: $(VENV)/.dev ## ruff and mypy, as CI runs them

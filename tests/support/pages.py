@@ -1,13 +1,18 @@
-"""Pages of ``docs/`` that are made, not written: ``make docs`` does, and a test holds them to the code."""
+"""Pages that are made, not written: ``make docs`` does, and tests hold them to the code."""
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 from fewnerd_stream.settings import settings_table
 
 DOCS = Path(__file__).parents[2] / "docs"
+README = DOCS.parent / "README.md"
+_BLOCK = re.compile(r"^```text\n(An embedded broker .*?|DEMO OUTPUT\n)^```$", re.MULTILINE | re.DOTALL)
+_SHOWN = re.compile(r"n-(01|04|13|22|26|28|35|43|40|64) |↻|✗.* (not-json|tombstone|invalid-utf8|too-deep) ")
 
 
 def settings_page() -> str:
@@ -28,9 +33,40 @@ Times are in seconds, sizes in bytes. This page is made by `make docs`.
     return head + "\n".join(rows) + "\n"
 
 
+def demonstration() -> str:
+    """Play the demonstration, and give what it prints into a file: some of the documents, and all else."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fewnerd_stream", "demo"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    table = next(number for number, line in enumerate(lines) if line.startswith("What went where"))
+    shown = lines[:3]
+    for line in lines[3 : table - 1]:
+        if _SHOWN.match(line):
+            shown.append(line)
+        elif shown[-1] != "...":
+            shown.append("...")
+    return "\n".join([*shown, "", *lines[table:]]) + "\n"
+
+
 PAGES = {"settings.md": settings_page}
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Write them."""
     for name, make in PAGES.items():
         (DOCS / name).write_text(make(), encoding="utf-8")
-    sys.exit(0)
+    block = f"```text\n{demonstration()}```"
+    text, count = _BLOCK.subn(lambda _: block, README.read_text(encoding="utf-8"))
+    assert count == 1
+    README.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
