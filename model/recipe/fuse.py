@@ -39,7 +39,7 @@ class FusionError(RecipeError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Linear:
+class Linear:
     """A quantized product with its bias: input scale and zero point, weights, their scales, bias."""
 
     scale: Array
@@ -49,10 +49,11 @@ class _Linear:
     bias: Array
 
 
-class _Source:
+class QuantizedGraph:
     """The quantized graph's constants, found by the names that the export gave its nodes."""
 
     def __init__(self, path: Path) -> None:
+        """Read a graph that `model.recipe.quantize` wrote."""
         self.path = path
         graph = onnx.load(str(path)).graph
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -63,11 +64,12 @@ class _Source:
         self._made_by = {name: node for node in graph.node for name in node.output}
 
     def constant(self, name: str) -> Array:
+        """Return a constant by its name."""
         if name not in self.constants:
             raise FusionError(f"{self.path}: no constant {name}")
         return self.constants[name]
 
-    def linear(self, name: str) -> _Linear:
+    def linear(self, name: str) -> Linear:
         """Return the product of a module, ``/classifier`` or the like."""
         try:
             product, addition = self._nodes[f"{name}/MatMul"], self._nodes[f"{name}/Add"]
@@ -79,7 +81,7 @@ class _Source:
             raise FusionError(f"{self.path}: {name} is not a quantized product with a bias") from error
         if zeros.any():
             raise FusionError(f"{self.path}: the weights of {name} are not symmetric")
-        return _Linear(scale, zero, values, scales, bias)
+        return Linear(scale, zero, values, scales, bias)
 
     def norm(self, name: str) -> tuple[Array, Array, float]:
         """Return a layer norm's weight, bias and epsilon."""
@@ -107,12 +109,12 @@ class _Builder:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
         return name
 
-    def quantized(self, read: str, linear: _Linear, name: str) -> str:
+    def quantized(self, read: str, linear: Linear, name: str) -> str:
         """Quantize for one product, or for several that read the same."""
         scale, zero = self.constant(f"{name}.scale", linear.scale), self.constant(f"{name}.zero", linear.zero)
         return self.node("QuantizeLinear", [read, scale, zero], name)
 
-    def linear(self, read: str, linear: _Linear, name: str) -> str:
+    def linear(self, read: str, linear: Linear, name: str) -> str:
         """Multiply by INT8 weights and add the bias, from quantized to float."""
         inputs = [
             read,
@@ -147,7 +149,7 @@ def fuse(folder: Path, *, layers: int, heads: int) -> None:
     Raises:
         FusionError: the graph is not as the recipe writes it.
     """
-    source = _Source(folder / GRAPH)
+    source = QuantizedGraph(folder / GRAPH)
     build = _Builder()
     held = _embeddings(source, build)
     mask = _mask(build)
@@ -175,7 +177,7 @@ def fuse(folder: Path, *, layers: int, heads: int) -> None:
     part.replace(folder / FUSED)
 
 
-def _embeddings(source: _Source, build: _Builder) -> str:
+def _embeddings(source: QuantizedGraph, build: _Builder) -> str:
     """Add up word, case and position vectors, and normalize them."""
     prefix = "distilbert.embeddings."
     plain = f"{prefix}plain." if f"{prefix}plain.position_embeddings.weight" in source.constants else prefix
@@ -213,7 +215,7 @@ def _mask(build: _Builder) -> str:
 
 
 def _layer(
-    source: _Source, build: _Builder, held: str, mask: str, layer: int, *, heads: int, last: bool
+    source: QuantizedGraph, build: _Builder, held: str, mask: str, layer: int, *, heads: int, last: bool
 ) -> str:
     """Add a transformer layer; of the last one, only the wanted pieces go on past its attention."""
     module, prefix, name = (

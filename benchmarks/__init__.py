@@ -1,0 +1,1 @@
+"""The benchmarks: this project against what a user would write otherwise, and against the processor's limit."""

@@ -1,0 +1,81 @@
+"""Figures of several rounds: least, median and most, and ratios of what ran side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spread:
+    """The least, median and most of some figures, and how many there were."""
+
+    least: float
+    median: float
+    most: float
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{show(self.median)} ({show(self.least)} to {show(self.most)})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return an object that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Sum figures up.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not values:
+            raise ValueError("no figures to sum up")
+        return cls(min(values), statistics.median(values), max(values), len(values))
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Return ours over theirs, round by round: both of a round ran right after each other.
+
+    Raises:
+        ValueError: they are not of the same rounds.
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} rounds cannot be compared with {len(theirs)}")
+    return Spread.of([mine / other for mine, other in zip(ours, theirs, strict=True)])
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that ``share`` (0..1) of the values do not exceed; between two, the higher one.
+
+    Raises:
+        ValueError: there are none, or the share is out of range.
+    """
+    if not values or not 0 <= share <= 1:
+        raise ValueError("a percentile needs values, and a share in 0..1")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return the least-squares slope of y over x; 0 where x does not vary."""
+    if len(points) < 2:
+        return 0.0
+    mean_x = statistics.fmean(x for x, _ in points)
+    mean_y = statistics.fmean(y for _, y in points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+
+
+def show(value: float) -> str:
+    """Write a figure with about three digits that count."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 4)}f}"
