@@ -105,7 +105,9 @@ def _train(place: Workplace, run: Run, hours: float | None) -> None:
 @main.command()
 @click.argument("name")
 @click.option(
-    "--start", help="minilm, bge-small, a BERT's .onnx, or a BERT or DistilBERT by folder or hub name."
+    "--start",
+    help="minilm, bge-small, run:NAME to go on from a finished run, a BERT's .onnx, or a BERT or DistilBERT by "
+    "folder or hub name.",
 )
 @click.option(
     "--passes", help="What each pass reads, by commas: all, complete (all types annotated) or natural."

@@ -7,6 +7,7 @@ row, and its layers are renamed. So any BERT or DistilBERT checkpoint can be the
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,16 +86,18 @@ def start_from(
 
     Args:
         source: ``minilm`` for the packaged MiniLM weights, a folder, an ``.onnx`` file as langchain4j ships
-            BGE-small in, or a hub name.
+            BGE-small in, a hub name, or the folder of a finished run of this recipe, which is gone on from.
         labels: the labels in index order.
         cased: whether ids carry case classes.
         dropout: the share of hidden units left out in training; attention weights keep all.
 
     Raises:
-        RecipeError: the checkpoint is neither a BERT nor a DistilBERT.
+        RecipeError: the checkpoint is neither a BERT nor a DistilBERT, or a run of other labels or case.
     """
     if source == PACKAGED:
         source = str(packaged_folder())
+    if _is_finished_run(Path(source)):
+        return _go_on_from(source, labels, cased=cased, dropout=dropout)
     if source.endswith(".onnx"):
         options, weights = _read_onnx(Path(source))
     else:
@@ -124,6 +127,24 @@ def start_from(
         raise RecipeError(
             f"{source}: not a BERT or DistilBERT encoder (first name that does not fit: {wrong[0]})"
         )
+    return network
+
+
+def _is_finished_run(folder: Path) -> bool:
+    path = folder / "config.json"
+    return path.is_file() and "case_classes" in json.loads(path.read_bytes())
+
+
+def _go_on_from(
+    source: str, labels: Sequence[str], *, cased: bool, dropout: float
+) -> CasedDistilBertForTokenClassification:
+    network = CasedDistilBertForTokenClassification.from_pretrained(
+        source, attn_implementation="eager", dropout=dropout
+    )
+    config = network.config
+    known = [config.id2label[i] for i in range(config.num_labels)]
+    if known != list(labels) or bool(config.case_classes) != cased:
+        raise RecipeError(f"{source}: a run with other labels, or another use of letter case")
     return network
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FINISHED = "finished"
 FACTS = "training.json"
+RUN = "run:"
 PASSES = frozenset({"all", "complete", "natural"})
 
 
@@ -151,10 +152,10 @@ class Workplace:
             run: what to make; an earlier, interrupted attempt at the same is gone on with.
             until: stop at this time of the monotonic clock, to go on another time.
         """
-        marks = {"plan": run.plan.digest, "data": self.data_digest, "teachers": self._marks(run.teachers)}
+        marks = {"plan": run.plan.digest, "data": self.data_digest, "teachers": self._marks(run)}
         if self.facts(run.name).get("marks") == marks:
             return True
-        source = resolve(run.plan.start, self.folder / "starts")
+        source = self._source(run.plan.start)
         tokenizer = tokenizer_of(source)
         data = self.encoded(tokenizer, run.plan.longest)
         teacher = self._teacher(run, data) if run.teachers else None
@@ -172,6 +173,14 @@ class Workplace:
         }
         write_checkpoint(trainer.finished(), tokenizer, folder / FINISHED, facts)
         return True
+
+    def _source(self, start: str) -> str:
+        if not start.startswith(RUN):
+            return resolve(start, self.folder / "starts")
+        name = start.removeprefix(RUN)
+        if not self.facts(name):
+            raise PlanError(f"{name}: no finished run to go on from; `train {name}` makes it")
+        return str(self.folder / name / FINISHED)
 
     def predict(self, name: str, teachers: Sequence[str], longest: int) -> Path:
         """Write some runs' mean distributions over the training sentences; return the file.
@@ -198,5 +207,7 @@ class Workplace:
             )
         return teacher
 
-    def _marks(self, teachers: Sequence[str]) -> dict[str, Any]:
-        return {name: self.facts(name).get("marks") for name in teachers}
+    def _marks(self, run: Run) -> dict[str, Any]:
+        before = run.plan.start.removeprefix(RUN) if run.plan.start.startswith(RUN) else None
+        names = [*run.teachers, *([before] if before else [])]
+        return {name: self.facts(name).get("marks") for name in names}

@@ -97,3 +97,19 @@ def test_a_network_survives_saving(checkpoint: Path, tmp_path: Path) -> None:
     ids, mask = tokens(network.config.vocab_size * 4)
     with torch.no_grad():
         torch.testing.assert_close(opened(ids, mask).logits, network(ids, mask).logits)
+
+
+def test_a_finished_run_is_gone_on_from_whole(checkpoint: Path, tmp_path: Path) -> None:
+    """Encoder, case rows and classifier are those of the run; other labels or another case are refused."""
+    labels = ["O", "a-b"]
+    network = start_from(str(checkpoint), labels, cased=True)
+    torch.nn.init.normal_(network.distilbert.embeddings.case_embeddings.weight)
+    network.save_pretrained(tmp_path)
+    again = start_from(str(tmp_path), labels, cased=True, dropout=0.25)
+    assert again.config.dropout == 0.25
+    kept = again.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+    with pytest.raises(RecipeError, match="other labels"):
+        start_from(str(tmp_path), ["O", "b-a"], cased=True)
+    with pytest.raises(RecipeError, match="letter case"):
+        start_from(str(tmp_path), labels, cased=False)
