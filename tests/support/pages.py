@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from fewnerd_stream.settings import settings_table
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
 _BLOCK = re.compile(r"^```text\n(An embedded broker .*?|DEMO OUTPUT\n)^```$", re.MULTILINE | re.DOTALL)
+_TABLE = re.compile(r"^\| strict F1.*?\n(?=\n)", re.MULTILINE | re.DOTALL)
 _SHOWN = re.compile(r"n-(01|04|13|22|26|28|35|43|40|64) |↻|✗.* (not-json|tombstone|invalid-utf8|too-deep) ")
 
 
@@ -54,6 +56,16 @@ def demonstration() -> str:
     return "\n".join([*shown, "", *lines[table:]]) + "\n"
 
 
+def model_table() -> str:
+    """Write the bundled model's main figures, from the evaluation that ships with it."""
+    measured = json.loads((README.parent / "model" / "bundled" / "evaluation.json").read_bytes())
+    lines = ["| strict F1, in percent | INT8 | FP32 |", "|---|---:|---:|"]
+    for name, key in (("66 types", "fine"), ("8 categories", "coarse"), ("boundaries alone", "boundary")):
+        figures = (f"{100 * measured[precision][key]['f1']:.2f}" for precision in ("int8", "fp32"))
+        lines.append(f"| {name} | {' | '.join(figures)} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {"settings.md": settings_page}
 
 
@@ -63,6 +75,8 @@ def main() -> int:
         (DOCS / name).write_text(make(), encoding="utf-8")
     block = f"```text\n{demonstration()}```"
     text, count = _BLOCK.subn(lambda _: block, README.read_text(encoding="utf-8"))
+    assert count == 1
+    text, count = _TABLE.subn(lambda _: model_table(), text)
     assert count == 1
     README.write_text(text, encoding="utf-8")
     return 0

@@ -15,7 +15,7 @@ from fewnerd_stream.errors import Reason
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.settings import Settings
 from tests.support.commands import parse
-from tests.support.pages import DOCS, PAGES
+from tests.support.pages import DOCS, PAGES, model_table
 
 ROOT = DOCS.parent
 TEXTS = {
@@ -124,6 +124,11 @@ def test_the_python_examples_run() -> None:
     (block,) = _fenced(TEXTS["README.md"], "python")
     example = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
     assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
+
+
+def test_the_models_figures_are_those_of_its_evaluation() -> None:
+    """The README's figures are those that ship with the model."""
+    assert f"\n{model_table()}\n" in TEXTS["README.md"]
 
 
 def test_the_demonstration_printed_is_one_that_went_well() -> None:
