@@ -200,8 +200,20 @@ def card(ctx: click.Context, name: str) -> None:
 
 
 @main.command(name="all")
-@click.option("--plans", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PLANS)
-@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), default=BUNDLED)
+@click.option(
+    "--plans",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=PLANS,
+    show_default="model/recipe/bundled.toml",
+    help="The runs to make, a table [[runs]] each.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=BUNDLED,
+    show_default="model/bundled",
+    help="Where the last run's bundle goes.",
+)
 @click.pass_context
 def everything(ctx: click.Context, plans: Path, bundle: Path) -> None:
     """Make all runs of a plan file and put the last one's bundle in its place (model/bundled)."""
