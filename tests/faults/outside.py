@@ -84,6 +84,7 @@ def _options(bootstrap: str) -> dict[str, Any]:
         "fetch.message.max.bytes": 16 << 20,
         "queued.max.messages.kbytes": 64 << 10,
         "check.crcs": False,
+        "fetch.wait.max.ms": 50,
         **_QUIET,
     }
 
@@ -99,7 +100,7 @@ def _stream(bootstrap: str, topic: str, seconds: float = 600) -> Iterator[Any]:
         deadline = time.monotonic() + seconds
         while waiting:
             assert time.monotonic() < deadline, f"{topic} is not read to its end within {seconds:g} s"
-            for message in consumer.consume(2000, timeout=0.5):
+            for message in consumer.consume(1000, timeout=0.1):
                 error = message.error()
                 if error is None:
                     yield message

@@ -158,11 +158,15 @@ def _play(
             screen.say("".join(traceback.format_exception(error)))
             stage.cut_short()
         screen.bars.update(bar, description="reference", completed=0, total=max(1, stage.expected.documents))
+        played = time.monotonic()
         reference.ensure(stage.expected.documents, lambda count: screen.bars.advance(bar, count))
         screen.bars.update(bar, description="verifying", total=None)
+        tagged = time.monotonic()
         verdict = stage.verify()
+        verified = time.monotonic()
         entry = record.entry(one, stage, verdict, bundle=bundle, when=when)
         screen.bars.remove_task(bar)
+    screen.say(f"DEBUG play {played-began:.1f} reference {tagged-played:.1f} verify {verified-tagged:.1f} close {time.monotonic()-verified:.1f}")
     screen.say(
         f"       {'passed' if entry['passed'] else 'FAILED'} in {time.monotonic() - began:.0f} s: "
         f"{entry['documents']:,} documents, {entry['lost']} lost, {entry['duplicates']} duplicates, "

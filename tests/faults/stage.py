@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import signal
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ QUIET_SECONDS: Final = 60.0
 
 STORM_SECONDS: Final = 60.0
 """Within which something must be committed, whatever happens to the workers."""
+
+SHORT_RATE: Final = 100.0
+"""Documents a second in the short form."""
 
 MEMORY_MIB: Final = 600
 DESCRIPTORS: Final = 500
@@ -197,7 +201,8 @@ class Stage:
             **({"model": reference.model} if reference.model else {}),
             **self.changed,
         }
-        self.settings = load_settings(bootstrap_servers=self.cluster.direct, **self.own)
+        mine: dict[str, Any] = {key: value for key, value in self.own.items() if key not in AS_WORKER}
+        self.settings = load_settings(bootstrap_servers=self.cluster.direct, **mine)
         self.names = Names(
             self.settings.input_topics[0],
             self.settings.output_prefix,
@@ -240,6 +245,12 @@ class Stage:
     def mix(self, records: Iterator[tuple[int, New]]) -> None:
         """Send other records than the plain load; before it starts."""
         self.loader = self._loader(records)
+
+    def load(self, *, backlog: int = 1000, rate: float = 0, limit: int | None = None) -> None:
+        """Begin to send, or go on; the short form sends no faster than needed, or the reference takes long."""
+        if self.short:
+            rate = rate or SHORT_RATE
+        self.loader.start(backlog=backlog, rate=rate, limit=limit)
 
     def _loader(self, records: Iterator[tuple[int, New]]) -> Loader:
         return Loader(self.cluster.direct, self.names.input, records, self.watch)
@@ -326,18 +337,24 @@ class Stage:
 
     def stop_worker(self, worker: Worker) -> float:
         """End a worker with SIGTERM; return the seconds that it took."""
+        return self.stop_workers([worker])
+
+    def stop_workers(self, workers: Sequence[Worker]) -> float:
+        """End workers with SIGTERM, all at once; return the seconds that the last one took."""
         limit = float(self.own["drain"])
-        ready = worker.health().get("state") not in {None, "starting"}
+        ready = {worker.name for worker in workers if worker.health().get("state") not in {None, "starting"}}
         began = time.monotonic()
-        status = worker.terminate(limit + 60)
-        took = time.monotonic() - began
-        # One that has not joined yet has nothing to finish, and may end however it likes.
-        if status != 0 and ready:
-            self.objections.append(("I8", f"{worker.name} ended with status {status} after SIGTERM"))
-        if took > limit + 5:
-            self.objections.append(
-                ("I8", f"{worker.name} took {took:.1f} s to end, the drain is {limit:g} s")
-            )
+        for worker in workers:
+            worker.process.signal(signal.SIGTERM)
+        took = 0.0
+        for worker in workers:
+            status = worker.wait(limit + 60)
+            took = time.monotonic() - began
+            # One that has not joined yet has nothing to finish, and may end however it likes.
+            if status != 0 and worker.name in ready:
+                self.objections.append(("I8", f"{worker.name} ended with status {status} after SIGTERM"))
+            if took > limit + 5:
+                self.objections.append(("I8", f"{worker.name} took {took:.1f} s to end, drain {limit:g} s"))
         self.last_fault = time.time()
         return took
 
@@ -398,7 +415,7 @@ class Stage:
         self.loader.stop()
         self.expected.documents = self.loader.documents
         self.say(f"{self.loader.sent:,} sent; waiting for the rest")
-        since = max(self.last_fault, time.time() if self.loader.sent else 0)
+        since = time.time()
         limit = seconds + extra
         self.until("lag is 0", self._quiet, limit + 240)
         took = time.time() - since
@@ -409,9 +426,7 @@ class Stage:
             until("every partition has an owner", lambda: not self._unowned(), seconds)
         except AssertionError:
             self.objections.append(("I7", f"nobody owns {self._unowned()}"))
-        for worker in self.workers:
-            if worker._process is not None and worker.process.status is None:
-                self.stop_worker(worker)
+        self.stop_workers([one for one in self.workers if one._process is not None and one.process.status is None])
         self.figures["seconds"] = round(time.time() - self.began, 1)
 
     def cut_short(self) -> None:

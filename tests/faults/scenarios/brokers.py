@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def broker_restarts(stage: Stage) -> None:
     """Kill a broker, or stop it in good order; start it again; let its partitions' leaders move back."""
     stage.start(2)
-    stage.loader.start(backlog=1000)
+    stage.load(backlog=1000)
     stage.flow(200)
     rounds = int(stage.pick(12, 2))
     for done in range(rounds):
@@ -57,7 +57,7 @@ def broker_restarts(stage: Stage) -> None:
 def brokers_down(stage: Stage) -> None:
     """Kill all brokers at once; start them again after a minute."""
     stage.start(2)
-    stage.loader.start(backlog=1000)
+    stage.load(backlog=1000)
     stage.flow(200)
     away = stage.pick(60, 8)
     for broker in range(3):
@@ -78,7 +78,7 @@ def brokers_down(stage: Stage) -> None:
 def disk_full(stage: Stage) -> None:
     """Fill a broker's disk until it gives up; make room, and start it again."""
     stage.start(2)
-    stage.loader.start(backlog=1000)
+    stage.load(backlog=1000)
     stage.flow(200)
     disk = stage.cluster.folder / "data-1"
     with (disk / "filler").open("wb") as filler:

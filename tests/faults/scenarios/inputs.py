@@ -36,7 +36,7 @@ def poison(stage: Stage) -> None:
     stage.expected.specials = specials
     stage.mix(_poisoned(stage.seed, specials, int(stage.pick(12, 2))))
     stage.start(2)
-    stage.loader.start(backlog=1000, limit=stage.documents)
+    stage.load(backlog=1000, limit=stage.documents, rate=stage.pick(0, 1000))
     stage.until("all is sent", stage.loader.done, 1200)
     stage.faults.append(
         f"{len(specials):,} records of poison, of {len(fuzz.POISON)} kinds, and too large ones"
@@ -67,11 +67,11 @@ def _poisoned(seed: int, specials: list[str | Tagged], large: int) -> Iterator[t
     "fuzz",
     "10,000 fuzzed inputs, grown from the real format at every level of it",
     documents=20_000,
-    few=2_500,
+    few=1_500,
 )
 def fuzzed(stage: Stage) -> None:
     """Send fuzz among good documents; what must come of it, an oracle of the standard library says."""
-    count = int(stage.pick(10_000, 1_000))
+    count = int(stage.pick(10_000, 600))
     inputs = [fuzz.grow(stage.seed, index) for index in range(count)]
     verdicts = [fuzz.oracle(one.value) for one in inputs]
     texts = [text for reason, text in verdicts if reason is None]
@@ -80,7 +80,7 @@ def fuzzed(stage: Stage) -> None:
     stage.expected.specials = [next(tagged) if reason is None else reason for reason, _ in verdicts]
     stage.mix(_mixed(stage.seed, inputs))
     stage.start(2)
-    stage.loader.start(backlog=1000, limit=max(stage.documents, 2 * count + 1))
+    stage.load(backlog=1000, limit=max(stage.documents, 2 * count + 1), rate=stage.pick(0, 1000))
     stage.until("all is sent", stage.loader.done, 1200)
     stage.figures |= {"fuzzed": count, "fuzzed_and_enriched": len(texts)}
     stage.faults.append(f"{count:,} fuzzed inputs, of which the oracle calls {len(texts):,} good")

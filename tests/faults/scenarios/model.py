@@ -36,7 +36,7 @@ def model_documents(stage: Stage) -> None:
     stage.order(documents=_SHARE)
     stage.expected.dies = lambda number, _: "model-error" if chosen(number, _SHARE) else None
     stage.start(2, faulty=True)
-    stage.loader.start(backlog=1000, limit=stage.documents)
+    stage.load(backlog=1000, limit=stage.documents)
     stage.until("all is sent", stage.loader.done, 1200)
     stage.faults.append("the model raises on 5 % of documents")
     stage.most_duplicates = 0
@@ -48,7 +48,7 @@ def model_documents(stage: Stage) -> None:
     "model-calls",
     "a model that raises on 5 % of calls, at random",
     documents=20_000,
-    few=1_500,
+    few=800,
     settings=_SOON,
     quick=_SOONER,
 )
@@ -56,7 +56,7 @@ def model_calls(stage: Stage) -> None:
     """Nothing comes of it but some retries."""
     stage.order(calls=_SHARE)
     stage.start(2, faulty=True)
-    stage.loader.start(backlog=1000, limit=stage.documents)
+    stage.load(backlog=1000, limit=stage.documents)
     stage.until("all is sent", stage.loader.done, 1200)
     stage.faults.append("the model raises on 5 % of calls")
     stage.settle(extra=sum(stage.settings.retry_delays))
@@ -66,7 +66,7 @@ def model_calls(stage: Stage) -> None:
 def model_always(stage: Stage) -> None:
     """Nothing is handed over, retried or dead while the model is broken."""
     workers = stage.start(2, faulty=True)
-    stage.loader.start(backlog=1000)
+    stage.load(backlog=1000)
     stage.flow(200)
     stage.order(always=True)
     stage.fault("the model always raises")
@@ -118,7 +118,7 @@ def _culprit(stage: Stage, status: int, **orders: int) -> None:
     stage.order(**orders)
     stage.expected.dies = lambda number, _: "crash" if number == _CULPRIT else None
     worker = stage.worker(faulty=True).start(wait=False)
-    stage.loader.start(backlog=300, limit=stage.documents)
+    stage.load(backlog=300, limit=stage.documents)
     ends = 0
     deadline = time.monotonic() + 600
     while not stage.loader.done() or stage.watch.lag != 0:
@@ -142,7 +142,7 @@ def model_slow(stage: Stage) -> None:
     stage.order(slow=50)
     stage.start(2, faulty=True)
     before = stage.ask(stage.group.owners)
-    stage.loader.start(backlog=20_000, limit=stage.documents)
+    stage.load(backlog=20_000, limit=stage.documents)
     stage.until("all is sent", stage.loader.done, 300)
     stage.fault("the model takes 50 times as long")
     stage.flow(int(stage.documents * 0.6))
@@ -157,7 +157,7 @@ def model_slow(stage: Stage) -> None:
 @scenario(7, "corrupt-bundle", "a bundle that is not whole, at start", documents=500, few=200)
 def corrupt_bundle(stage: Stage) -> None:
     """A worker refuses it with exit code 5, and takes nothing; a good one then does all."""
-    stage.loader.start(backlog=10_000, limit=stage.documents)
+    stage.load(backlog=10_000, limit=stage.documents)
     stage.until("all is sent", stage.loader.done)
     for what in ("graph cut short", "graph damaged", "no tokenizer", "config is no JSON"):
         worker = stage.worker(model=_damaged(stage, what)).start(wait=False)

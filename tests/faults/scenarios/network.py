@@ -22,7 +22,7 @@ def network(stage: Stage) -> None:
     """Let each kind of bad network last for a while, with the load going on, and then heal."""
     proxy = stage.clusters.proxies[stage.kind]
     stage.start(2)
-    stage.loader.start(backlog=1000)
+    stage.load(backlog=1000)
     stage.flow(200)
     session = stage.settings.session_timeout
 

@@ -32,13 +32,12 @@ def replay(stage: Stage) -> None:
     stage.expected.dies = lambda number, turn: "text-too-large" if number < letters and turn == 0 else None
     stage.expected.replays = lambda number: 1 if number < letters else 0
     strict = stage.start(2, max_text_bytes=8)
-    stage.loader.start(backlog=2000, limit=letters)
+    stage.load(backlog=2000, limit=letters)
     stage.until("all is dead", lambda: stage.loader.done() and stage._quiet(), 600)
-    for worker in strict:
-        stage.stop_worker(worker)
+    stage.stop_workers(strict)
     stage.fault(f"{letters:,} documents died of a setting")
     workers = stage.start(2)
-    stage.loader.start(backlog=500, limit=stage.documents)
+    stage.load(backlog=500, limit=stage.documents)
     began = time.monotonic()
     command = _replay(stage)
     stage.flow(100)
@@ -60,7 +59,7 @@ def _replay(stage: Stage) -> subprocess.Popen[str]:
     stage.workers.remove(worker)
     stage.watch.workers.remove(worker)
     program = "import sys; from fewnerd_stream.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "dead", "replay", "--yes", "--json"]
+    command = [sys.executable, "-c", program, "dead", "replay", "--json"]
     return subprocess.Popen(
         command,
         env=worker._environment,
@@ -85,13 +84,12 @@ def restart_all(stage: Stage) -> None:
     stage.order(documents=_SHARE)
     stage.expected.dies = lambda number, _: "model-error" if chosen(number, _SHARE) else None
     workers = stage.start(2, faulty=True)
-    stage.loader.start(backlog=500, rate=stage.pick(200, 150))
+    stage.load(backlog=500, rate=stage.pick(200, 150))
     for done in range(int(stage.pick(3, 1))):
         stage.progress(done, int(stage.pick(3, 1)))
         stage.flow(300)
         if stage.chance.random() < 0.5:
-            for worker in workers:
-                stage.stop_worker(worker)
+            stage.stop_workers(workers)
         else:
             for worker in workers:
                 stage.kill(worker)

@@ -19,12 +19,12 @@ WINDOWS = 32 * 3
 _FAILING = 0.05
 
 
-@scenario(1, "kill-workers", "`kill -9` of a random worker under load", documents=600_000, few=3_000)
+@scenario(1, "kill-workers", "`kill -9` of a random worker under load", documents=600_000, few=1_500)
 def kill_workers(stage: Stage) -> None:
     """Kill workers until so many kills counted; the next when the dead one's partitions moved again."""
     wanted = int(stage.pick(50, 2))
     workers = stage.start(3)
-    stage.loader.start(backlog=int(stage.pick(3000, 1500)))
+    stage.load(backlog=int(stage.pick(3000, 1500)))
     stage.flow(int(stage.pick(500, 200)))
     while sum(kill.counts for kill in stage.kills) < wanted or stage.loader.sent < stage.documents:
         counted = sum(kill.counts for kill in stage.kills)
@@ -65,7 +65,7 @@ def rolling_stop(stage: Stage) -> None:
     stage.order(documents=_FAILING)
     stage.expected.dies = _model_error
     workers = stage.start(3, faulty=True)
-    stage.loader.start(backlog=500, rate=stage.pick(150, 60))
+    stage.load(backlog=500, rate=stage.pick(150, 60))
     stage.flow(100)
     rounds, took = int(stage.pick(4, 1)), []
     for done in range(rounds * len(workers)):
@@ -91,7 +91,7 @@ def _model_error(number: int, _replay: int) -> str | None:
 def zombie(stage: Stage) -> None:
     """Freeze a worker until the others have its partitions, and let it go on."""
     workers = stage.start(3 if not stage.short else 2)
-    stage.loader.start(backlog=1500)
+    stage.load(backlog=1500)
     stage.flow(300)
     rounds = int(stage.pick(6, 1))
     session = stage.settings.session_timeout
@@ -136,7 +136,7 @@ def storm(stage: Stage) -> None:
     stage.storm = True
     most = stage.settings.partitions + 2
     running = stage.start(2)
-    stage.loader.start(backlog=1000)
+    stage.load(backlog=1000)
     stage.flow(100)
     # By time, not by progress: that is what makes it a storm.
     turns, done = int(stage.pick(40, 7)), 0
