@@ -5,6 +5,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 RUN_ARGS ?=
 
 # The first Python of 3.11 to 3.13 that runs.
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipe test-kafka kafka faults model bench docs lint format clean
+.PHONY: help setup demo test test-recipe test-kafka kafka faults model bench bench-short docs lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -41,9 +42,12 @@ faults: $(VENV)/.dev ## every fault that we know of, on Apache Kafka, and a repo
 model: $(VENV)/.recipe ## make the bundled model again: train, export, quantize, evaluate (hours on a CPU)
 	$(VENV)/bin/fewnerd-stream model make
 
-bench: $(VENV)/.dev ## the benchmarks, where there are any
-	@test -f benchmarks/__main__.py || { echo 'There are no benchmarks yet.'; exit 1; }
-	$(PY) -m benchmarks
+bench: $(VENV)/.recipe ## the benchmarks, and docs/performance.md from them (an hour; the machine must be idle)
+	$(PY) -W ignore -m benchmarks run $(BENCH_ARGS)
+
+bench-short: $(VENV)/.dev ## shows that the benchmarks run, with what is installed; measures nothing
+	$(PY) -W ignore -m benchmarks run --short --only tagger,experiments,end_to_end,latency,scale --again \
+		--results build/bench/performance.json $(BENCH_ARGS)
 
 docs: $(VENV)/.dev ## write what is made: docs/settings.md, and the demonstration in the README
 	$(PY) -m tests.support.pages

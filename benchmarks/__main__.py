@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure, and write the results and the page")
-    run.add_argument("--short", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
+    run.add_argument(
+        "--short", action="store_true", help="tiny sizes: shows that everything runs, measures nothing"
+    )
     run.add_argument("--only", type=_sections, help=f"sections, commas between: {','.join(SECTIONS)}")
     run.add_argument("--again", action="store_true", help="measure sections anew that are done already")
     run.add_argument("--model", type=Path, help="a bundle's folder; the one that ships if not given")
@@ -94,7 +96,9 @@ def _sections(text: str) -> list[str]:
     names = text.split(",")
     unknown = set(names) - set(SECTIONS)
     if unknown:
-        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+        raise argparse.ArgumentTypeError(
+            f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}"
+        )
     return names
 
 

@@ -80,7 +80,7 @@ class BareLoop:
             ids, mask = np.zeros((len(part), width), np.int64), np.zeros((len(part), width), np.int64)
             for number, row in enumerate(part):
                 ids[number, : len(row.ids)], mask[number, : len(row.ids)] = row.ids, row.attention_mask
-            feed = {"input_ids": ids, "attention_mask": mask}
+            feed: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
             if self._fused:
                 feed["words"] = np.flatnonzero(mask)
             self._session.run(["logits"], feed)

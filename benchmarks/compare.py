@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from benchmarks.stats import Spread, ratio
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Say = Callable[[str], None]
+
+# Texts that warm a contender up, and those that tell how many fit.
+_FIRST: Final = 64
 
 
 class Contender(Protocol):
@@ -67,13 +70,13 @@ def rounds(
         most: texts in a round.
         say: told what is done.
     """
-    first = draw(min(most, 64))
+    first = draw(min(most, _FIRST))
     sizes: dict[str, int] = {}
     for name, contender in contenders.items():
         timed(contender, first)  # loads, compiles, fills caches
-        again = draw(min(most, 64))
+        again = draw(min(most, _FIRST))
         took, _ = timed(contender, again)
-        sizes[name] = max(8, min(most, round(len(again) * seconds / max(took, 1e-6))))
+        sizes[name] = max(min(8, most), min(most, round(len(again) * seconds / max(took, 1e-6))))
     figures = {name: Figures() for name in contenders}
     names = list(contenders)
     for number in range(count):

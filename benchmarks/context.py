@@ -8,14 +8,16 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.texts import Texts
 from model.bundle import FUSED, Bundle, open_bundle
 from model.pieces import Encoder
 from model.tagger import Tagger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 KINDS: Final = ("sentences", "articles", "mix")
 FEW_NERD: Final = "few-nerd"
@@ -71,7 +73,9 @@ class Context:
         if fused or not (self.bundle.folder / FUSED).is_file():
             return Tagger.load(self.bundle.folder, threads=threads)
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copytree(self.bundle.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FUSED))
+            shutil.copytree(
+                self.bundle.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FUSED)
+            )
             # The graph is read whole when it is opened: the copy is not needed any more.
             return Tagger.load(folder, threads=threads, check=False)
 

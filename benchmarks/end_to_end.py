@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 WORKER, ALONE = "worker", "tagger alone"
 NAIVE_TORCH, NAIVE_OPTIMUM = "consumer, torch FP32", "consumer, Optimum INT8"
 # Texts that a round takes of each kind, about 15 seconds of work; the slower consumers take the first of them.
-_COUNTS = {"sentences": 20_000, "articles": 1_000}
-_NAIVE = {NAIVE_TORCH: {"sentences": 1_000, "articles": 64}, NAIVE_OPTIMUM: {"sentences": 3_000, "articles": 200}}
+_COUNTS = {"sentences": 12_000, "articles": 800}
+_NAIVE = {
+    NAIVE_TORCH: {"sentences": 800, "articles": 48},
+    NAIVE_OPTIMUM: {"sentences": 2_000, "articles": 128},
+}
 _BEST = {NAIVE_TORCH: (2, 8), NAIVE_OPTIMUM: (2, 8)}
 
 
@@ -34,7 +37,7 @@ def run(context: Context) -> dict[str, Any]:
     try:
         folder = rivals.export(context.bundle)
     except ImportError as error:
-        result["skipped"] |= {name: f"not installed: {error.name}" for name in (NAIVE_TORCH, NAIVE_OPTIMUM)}
+        result["skipped"] |= dict.fromkeys((NAIVE_TORCH, NAIVE_OPTIMUM), f"not installed: {error.name}")
     with Stage(context) as stage, context.tagger() as tagger:
         tagger.tag(context.texts.sentences(64))
         for kind in _COUNTS:
@@ -49,9 +52,8 @@ def _kind(stage: Stage, tagger: Tagger, kind: str, folder: Path | None) -> dict[
     done: dict[str, list[Outcome]] = {WORKER: [], ALONE: []}
     for number in range(context.choose(3, 1)):
         texts = context.draw(kind)(count)
-        steps = [lambda t=texts: done[ALONE].append(_alone(tagger, t)), lambda t=texts: done[WORKER].append(stage.through_worker(t))]  # type: ignore[misc]
-        for step in steps if number % 2 else reversed(steps):
-            step()
+        for name in (ALONE, WORKER) if number % 2 else (WORKER, ALONE):
+            done[name].append(_alone(tagger, texts) if name == ALONE else stage.through_worker(texts))
         if folder is not None:
             for name in _NAIVE:
                 part = texts[: context.choose(_NAIVE[name][kind], 16)]
@@ -63,10 +65,14 @@ def _kind(stage: Stage, tagger: Tagger, kind: str, folder: Path | None) -> dict[
     return {
         "outcomes": {name: [each.as_dict() for each in outcomes] for name, outcomes in done.items()},
         "documents_per_second": {name: Spread.of(values).as_dict() for name, values in rates.items()},
-        "ratios": {name: ratio(rates[WORKER], values).as_dict() for name, values in rates.items() if name != WORKER},
+        "ratios": {
+            name: ratio(rates[WORKER], values).as_dict() for name, values in rates.items() if name != WORKER
+        },
         "broker_ms_per_document": Spread.of([1000 * o.broker_cpu / o.documents for o in workers]).as_dict(),
         "worker_ms_per_document": Spread.of([1000 * o.worker_cpu / o.documents for o in workers]).as_dict(),
-        "tagger_ms_per_document": Spread.of([1000 * o.worker_cpu / o.documents for o in done[ALONE]]).as_dict(),
+        "tagger_ms_per_document": Spread.of(
+            [1000 * o.worker_cpu / o.documents for o in done[ALONE]]
+        ).as_dict(),
         "records_per_document": Spread.of([o.records / o.documents for o in workers]).as_dict(),
     }
 

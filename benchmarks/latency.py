@@ -35,7 +35,9 @@ def run(context: Context) -> dict[str, Any]:
     """Run the section."""
     result: dict[str, Any] = {"load_before": machine.load(), "settings": []}
     with Stage(context) as stage:
-        highest = stage.through_worker(context.texts.sentences(context.choose(20_000, 40))).documents_per_second
+        highest = stage.through_worker(
+            context.texts.sentences(context.choose(12_000, 40))
+        ).documents_per_second
         highest = context.choose(highest, 40.0)
         for windows in context.choose(_WINDOWS, _WINDOWS[:1]):
             told = _at(stage, highest / 2, windows)
@@ -50,12 +52,12 @@ def _at(stage: Stage, rate: float, windows: dict[str, float]) -> dict[str, Any]:
     """Feed a worker at a steady rate, and return the percentiles of what came back, in milliseconds."""
     context = stage.context
     flow = stage.flow()
-    warm, seconds = context.choose((10.0, 30.0), (0.5, 1.0))
+    warm, seconds = context.choose((5.0, 25.0), (0.5, 1.0))
     texts = context.texts.sentences(int(rate * (warm + seconds)) + 1)
     seen: dict[str, float] = {}
     ready, stop = threading.Event(), threading.Event()
     reader = threading.Thread(target=_read, args=(stage.bootstrap, flow, seen, ready, stop))
-    with stage.worker(flow, **windows) as worker:
+    with stage.worker(flow, **windows) as worker:  # type: ignore[arg-type]
         worker.wait_state("assigned")
         reader.start()
         assert ready.wait(60), "the outputs' reader did not start"
@@ -116,7 +118,7 @@ def _read(
             now = time.time()
             for message in messages:
                 if message.error() is None:
-                    seen[orjson.loads(message.value())["id"]] = now
+                    seen[orjson.loads(message.value() or b"")["id"]] = now
     finally:
         consumer.close()
 

@@ -27,7 +27,16 @@ _PACKAGES: Final = (
     "uvloop",
 )
 # Those that decide which INT8 kernels run.
-_TELLING: Final = ("avx2", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8")
+_TELLING: Final = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512bw",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+)
 
 
 def describe() -> dict[str, Any]:

@@ -48,7 +48,9 @@ def export(bundle: Bundle) -> Path:
     from optimum.onnxruntime.configuration import AutoQuantizationConfig  # noqa: PLC0415
 
     _torch(bundle, folder / TORCH)
-    main_export(str(folder / TORCH), folder / FP32, task="token-classification", opset=17, do_validation=False)
+    main_export(
+        str(folder / TORCH), folder / FP32, task="token-classification", opset=17, do_validation=False
+    )
     quantizer = ORTQuantizer.from_pretrained(folder / FP32)
     plan = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
     quantizer.quantize(save_dir=folder / DYNAMIC, quantization_config=plan)
@@ -83,11 +85,15 @@ def _torch(bundle: Bundle, folder: Path) -> None:
             path = "/" + module.replace(".", "/").replace("/layer/", "/layer.")
             linear = graph.linear(path)
             state[name] = (
-                linear.bias if kind == "bias" else (linear.weights.astype(np.float32) * linear.weight_scales).T
+                linear.bias
+                if kind == "bias"
+                else (linear.weights.astype(np.float32) * linear.weight_scales).T
             )
     network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
     network.save_pretrained(str(folder))
-    tokenizer = DistilBertTokenizerFast(tokenizer_file=str(bundle.folder / TOKENIZER), model_max_length=_LONGEST)
+    tokenizer = DistilBertTokenizerFast(
+        tokenizer_file=str(bundle.folder / TOKENIZER), model_max_length=_LONGEST
+    )
     tokenizer.save_pretrained(str(folder))
 
 

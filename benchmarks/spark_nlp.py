@@ -9,7 +9,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from benchmarks import machine
 from benchmarks.compare import Contender, against, rounds
@@ -57,19 +57,24 @@ def run(context: Context) -> dict[str, Any]:
                 for batch, partitions in context.choose(_TRIED, _TRIED[:1]):
                     texts = context.texts.sentences(context.choose(400, 16))
                     rate = len(texts) / spark.batch(texts, batch, partitions)
-                    tried[f"{threads} threads a call, batch {batch}, {partitions} partitions"] = round(rate, 1)
+                    tried[f"{threads} threads a call, batch {batch}, {partitions} partitions"] = round(
+                        rate, 1
+                    )
                     best = max(best, (rate, threads, batch, partitions))
         _, threads, batch, partitions = best
         result["tuning"] = {"tried": tried, "threads": threads, "batch": batch, "partitions": partitions}
         context.say(f"Spark NLP tried {tried}")
         with Spark(stage, python, jars, model, threads) as spark, context.tagger() as tagger:
-            contenders: dict[str, Contender] = {"tagger": Ours(tagger), BATCH: _Batch(spark, batch, partitions)}
+            contenders: dict[str, Contender] = {
+                "tagger": Ours(tagger),
+                BATCH: _Batch(spark, batch, partitions),
+            }
             figures = rounds(
                 contenders,
                 context.texts.sentences,
                 context.pieces,
                 count=context.choose(3, 1),
-                seconds=context.choose(8.0, 0.2),
+                seconds=context.choose(6.0, 0.2),
                 most=context.choose(20_000, 16),
                 say=context.say,
             )
@@ -78,7 +83,9 @@ def run(context: Context) -> dict[str, Any]:
                 "ratios": against(figures, "tagger"),
             }
             texts = context.texts.sentences(context.choose(1_000, 16))
-            ours = [{(e.start, e.end, e.label) for e in found} for found in tagger.tag([t.lower() for t in texts])]
+            ours = [
+                {(e.start, e.end, e.label) for e in found} for found in tagger.tag([t.lower() for t in texts])
+            ]
             theirs = [set(map(tuple, found)) for found in spark.find(texts, batch, partitions)]
             result["agreement"] = _agreement(ours, theirs)
             context.say(f"agreement: {result['agreement']}")
@@ -96,7 +103,7 @@ class Spark:
         self._command += ["--scratch", str(stage.folder), "--onnx-threads", str(threads)]
         self.versions: dict[str, str] = {}
 
-    def __enter__(self) -> Spark:
+    def __enter__(self) -> Self:
         """Start it; returns when the model is loaded."""
         environment = {**os.environ, "PYSPARK_PYTHON": self._command[0], "SPARK_LOCAL_IP": "127.0.0.1"}
         self._log = (self._stage.folder / "spark.log").open("ab")
@@ -177,9 +184,9 @@ def _streams(stage: Stage, spark: Spark, batch: int) -> dict[str, Any]:
     context = stage.context
     done: dict[str, list[Outcome]] = {"worker": [], STREAM: []}
     for number in range(context.choose(3, 1)):
-        texts = context.texts.sentences(context.choose(20_000, 40))
+        texts = context.texts.sentences(context.choose(12_000, 40))
         done["worker"].append(stage.through_worker(texts))
-        part = texts[: context.choose(4_000, 40)]
+        part = texts[: context.choose(3_000, 40)]
         flow = stage.flow()
         output = f"{flow.prefix}.spark"
         create_topics(stage.bootstrap, {output: 4})
@@ -227,7 +234,10 @@ def _python() -> Path:
     if not (folder / ".made").is_file():
         venv.create(folder, with_pip=True, clear=True)
         done = subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES], capture_output=True, text=True, check=False
+            [str(python), "-m", "pip", "install", "--quiet", *_PACKAGES],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise SparkUnavailable(f"pip could not install {', '.join(_PACKAGES)}: {done.stderr[-500:]}")

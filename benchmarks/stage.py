@@ -121,7 +121,9 @@ class Stage:
         """Write texts as raw documents."""
         produce(self.bootstrap, topic, records(texts), compression_type="lz4")
 
-    def worker(self, flow: Flow, name: str = "worker", cores: set[int] | None = None, **settings: object) -> Worker:
+    def worker(
+        self, flow: Flow, name: str = "worker", cores: set[int] | None = None, **settings: object
+    ) -> Worker:
         """Return a worker at its defaults, not started."""
         chosen = _DEFAULTS | {"input_topics": flow.input, "output_prefix": flow.prefix, "group": flow.group}
         if self.context.model is not None:
@@ -131,7 +133,7 @@ class Stage:
             self.folder,
             tagger=None,
             name=f"{flow.group}-{name}",
-            **(chosen | {key: str(value) for key, value in settings.items()}),
+            **(chosen | {key: str(value) for key, value in settings.items()}),  # type: ignore[arg-type]
         )
         if cores:
             _pin(worker, cores)
@@ -142,7 +144,7 @@ class Stage:
         flow = self.flow()
         self.preload(flow.input, texts)
         before = self.broker_cpu()
-        with self.worker(flow, **settings) as worker:
+        with self.worker(flow, **settings) as worker:  # type: ignore[arg-type]
             process = psutil.Process(worker.pid)
             until("all are enriched", lambda: worker.health().get("in", 0) >= len(texts), seconds, 0.25)
             times = process.cpu_times()

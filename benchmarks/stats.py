@@ -21,6 +21,7 @@ class Spread:
     rounds: int
 
     def __str__(self) -> str:
+        """Write the median, with the least and the most in brackets."""
         return f"{show(self.median)} ({show(self.least)} to {show(self.most)})"
 
     def as_dict(self) -> dict[str, Any]:

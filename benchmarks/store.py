@@ -33,7 +33,9 @@ class Store:
 
     def put(self, section: str, result: dict[str, Any]) -> None:
         """Add a finished section, and write the file whole."""
-        self.content["sections"][section] = result | {"finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+        self.content["sections"][section] = result | {
+            "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(self.path.name + ".part")
         part.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n", "utf-8")

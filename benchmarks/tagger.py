@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from model.tagger import Tagger
 
 OURS, PLAIN = "tagger", "tagger, plain graph"
-BARE_OWN, BARE_FUSED, BARE_DYNAMIC = "bare loop, own graph", "bare loop, fused graph", "bare loop, dynamic INT8"
+BARE_OWN, BARE_FUSED, BARE_DYNAMIC = (
+    "bare loop, own graph",
+    "bare loop, fused graph",
+    "bare loop, dynamic INT8",
+)
 TORCH, OPTIMUM = "pipeline, torch FP32", "pipeline, Optimum INT8"
 LIMIT = "arithmetic limit"
 _BATCHES = (1, 8, 32)
@@ -40,15 +44,17 @@ class Ours:
 def run(context: Context) -> dict[str, Any]:
     """Run the section."""
     result: dict[str, Any] = {"load_before": machine.load(), "skipped": {}, "tuning": {}, "kinds": {}}
-    contenders = _contenders(context, result)
+    fixed, folder = _fixed(context, result)
     limit = Limit()
     kinds = [*KINDS, FEW_NERD] if context.data else list(KINDS)
     for kind in kinds:
         context.say(f"tagger on {kind}")
         draw = context.draw(kind)
-        chosen = contenders
-        if kind == FEW_NERD:  # there are only so many of them
-            chosen = {name: c for name, c in contenders.items() if name in {OURS, PLAIN, BARE_OWN, BARE_DYNAMIC}}
+        chosen = dict(fixed)
+        if folder is not None and kind != FEW_NERD:  # there are only so many real ones
+            tuned = result["tuning"][kind] = {}
+            chosen[TORCH], tuned[TORCH] = _best_torch(context, kind, folder)
+            chosen[OPTIMUM], tuned[OPTIMUM] = _best_optimum(context, kind, folder)
         limits: list[float] = []
         figures = rounds(
             chosen,
@@ -56,7 +62,7 @@ def run(context: Context) -> dict[str, Any]:
             context.pieces,
             count=context.choose(2 if kind == FEW_NERD else context.rounds, 1),
             seconds=context.choose(1.0 if kind == FEW_NERD else context.seconds, 0.2),
-            most=context.choose({"articles": 1_500, FEW_NERD: 900}.get(kind, 12_000), 16),
+            most=context.choose({"articles": 1_000, "mix": 4_000, FEW_NERD: 900}.get(kind, 12_000), 4),
             say=_saying(context, limit, limits),
         )
         result["kinds"][kind] = _summary(figures, limits)
@@ -85,7 +91,8 @@ def _summary(figures: dict[str, Figures], limits: list[float]) -> dict[str, Any]
     }
 
 
-def _contenders(context: Context, result: dict[str, Any]) -> dict[str, Contender]:
+def _fixed(context: Context, result: dict[str, Any]) -> tuple[dict[str, Contender], Path | None]:
+    """Return the contenders that are the same for all kinds of texts, and the folder of the exports."""
     bundle = context.bundle
     tokenizer = bundle.folder / TOKENIZER
     found: dict[str, Contender] = {
@@ -98,41 +105,45 @@ def _contenders(context: Context, result: dict[str, Any]) -> dict[str, Contender
     try:
         folder = rivals.export(bundle)
     except ImportError as error:
-        result["skipped"] |= {name: f"not installed: {error.name}" for name in (BARE_DYNAMIC, TORCH, OPTIMUM)}
-        return found
+        result["skipped"] |= dict.fromkeys((BARE_DYNAMIC, TORCH, OPTIMUM), f"not installed: {error.name}")
+        return found, None
     found[BARE_DYNAMIC] = BareLoop(folder / rivals.DYNAMIC / "model_quantized.onnx", tokenizer)
-    found[TORCH], result["tuning"][TORCH] = _best_torch(context, folder)
-    found[OPTIMUM], result["tuning"][OPTIMUM] = _best_optimum(context, folder)
-    return found
+    return found, folder
 
 
-def _best_torch(context: Context, folder: Path) -> tuple[Contender, dict[str, Any]]:
-    return _best(context, lambda threads, batch: rivals.TorchPipeline(folder, threads, batch))
+def _best_torch(context: Context, kind: str, folder: Path) -> tuple[Contender, dict[str, Any]]:
+    return _best(context, kind, lambda threads, batch: rivals.TorchPipeline(folder, threads, batch))
 
 
-def _best_optimum(context: Context, folder: Path) -> tuple[Contender, dict[str, Any]]:
-    dynamic, tried = _best(context, lambda threads, batch: rivals.OptimumPipeline(folder, threads, batch))
+def _best_optimum(context: Context, kind: str, folder: Path) -> tuple[Contender, dict[str, Any]]:
     own = context.bundle.folder / GRAPH
+    dynamic, tried = _best(
+        context, kind, lambda threads, batch: rivals.OptimumPipeline(folder, threads, batch)
+    )
     static, tried_static = _best(
-        context, lambda threads, batch: rivals.OptimumPipeline(folder, threads, batch, own)
+        context, kind, lambda threads, batch: rivals.OptimumPipeline(folder, threads, batch, own)
     )
     both = {"dynamic INT8": tried, "the bundle's own graph": tried_static}
-    better = dynamic if tried["best_documents_per_second"] >= tried_static["best_documents_per_second"] else static
+    better = (
+        dynamic if tried["best_documents_per_second"] >= tried_static["best_documents_per_second"] else static
+    )
     return better, both
 
 
 def _best(
-    context: Context, make: Callable[[int, int], rivals.TorchPipeline | rivals.OptimumPipeline]
+    context: Context, kind: str, make: Callable[[int, int], rivals.TorchPipeline | rivals.OptimumPipeline]
 ) -> tuple[Contender, dict[str, Any]]:
-    """Return the fastest of all thread counts and batch sizes on sentences, and what each did."""
+    """Return the fastest of all thread counts and batch sizes on a kind of texts, and what each did."""
+    draw = context.draw(kind)
+    count = {"sentences": 128, "mix": 60, "articles": 12}[kind]
     rates: dict[str, float] = {}
     best: tuple[float, int, int] = (0.0, 0, 0)
     for threads in context.choose(_THREADS, (2,)):
         pipeline = make(threads, 1)
-        timed(pipeline, context.texts.sentences(8))
-        for batch in context.choose(_BATCHES, (8,)):
+        timed(pipeline, context.texts.sentences(4))
+        for batch in context.choose(_BATCHES, (4,)):
             pipeline.batch = batch
-            texts = context.texts.sentences(context.choose(192, 8))
+            texts = draw(context.choose(count, 4))
             start = time.perf_counter()
             pipeline.run(texts)
             rate = len(texts) / (time.perf_counter() - start)

@@ -28,7 +28,9 @@ _PLACES: Final = (
     "Germany France Brazil Kenya Japan Canada Norway Poland Chile Morocco Vietnam Ireland London Berlin Paris Tokyo "
     "Lagos Lima Oslo Cairo Madrid Toronto Warsaw Seoul Dublin Vienna Texas Bavaria Ontario Kerala Scotland Sicily"
 ).split()
-_PLACE_ENDINGS: Final = "burg ville ton stad ford haven field mouth bury dorf berg wick port ley minster".split()
+_PLACE_ENDINGS: Final = (
+    "burg ville ton stad ford haven field mouth bury dorf berg wick port ley minster".split()
+)
 _FIRM_ENDINGS: Final = (
     "Group|Industries|Motors|Holdings|Bank|Energy|Systems|Airlines|Pharma|Foods|Partners|& Sons|Ltd.|AG|Inc."
 ).split("|")
@@ -37,13 +39,17 @@ _BODIES: Final = (
     "|Chamber of Commerce|Liberal Party|Labour Party|Historical Society|Workers' Union|Broadcasting Corporation"
 ).split("|")
 _BUILDINGS: Final = (
-    "Airport|Theatre|Stadium|Cathedral|Hospital|Library|Hotel|Museum|Bridge|Castle|Power Station|Arena".split("|")
+    "Airport|Theatre|Stadium|Cathedral|Hospital|Library|Hotel|Museum|Bridge|Castle|Power Station|Arena".split(
+        "|"
+    )
 )
 _EVENTS: Final = (
     "World Championship|Film Festival|Peace Conference|General Election|Grand Prix|Book Fair|Marathon|Earthquake"
     "|Spring Offensive|Music Awards|Trade Fair|Referendum"
 ).split("|")
-_SPECIES: Final = "frog orchid beetle sturgeon virus protein enzyme mineral comet telescope vaccine antibody".split()
+_SPECIES: Final = (
+    "frog orchid beetle sturgeon virus protein enzyme mineral comet telescope vaccine antibody".split()
+)
 _ROLES: Final = (
     "minister|director|historian|striker|composer|spokeswoman|economist|architect|judge|general|novelist|chemist"
     "|goalkeeper|archbishop|engineer|editor|mayor|drummer|biologist|chairman|pilot|lawyer"

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import sparknlp  # noqa: F401 - registers the Python side of the annotators
+import sparknlp
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
@@ -79,7 +79,9 @@ def _pipeline(spark: SparkSession, folder: str) -> PipelineModel:
         .setMaxSentenceLength(512)
     )
     entities = NerConverter().setInputCols(["document", "token", "ner"]).setOutputCol("entities")
-    return Pipeline(stages=[document, token, classifier, entities]).fit(spark.createDataFrame([["a"]], ["text"]))
+    return Pipeline(stages=[document, token, classifier, entities]).fit(
+        spark.createDataFrame([["a"]], ["text"])
+    )
 
 
 def _batch(spark: SparkSession, model: PipelineModel, order: dict[str, Any]) -> dict[str, Any]:
@@ -93,9 +95,7 @@ def _batch(spark: SparkSession, model: PipelineModel, order: dict[str, Any]) -> 
 
 def _find(spark: SparkSession, model: PipelineModel, order: dict[str, Any]) -> dict[str, Any]:
     rows = model.transform(_read(spark, order)).select("place", "entities").collect()
-    found = [
-        (row.place, [(e.begin, e.end + 1, e.metadata["entity"]) for e in row.entities]) for row in rows
-    ]
+    found = [(row.place, [(e.begin, e.end + 1, e.metadata["entity"]) for e in row.entities]) for row in rows]
     return {"entities": [entities for _, entities in sorted(found)]}
 
 
@@ -106,7 +106,9 @@ def _read(spark: SparkSession, order: dict[str, Any]) -> DataFrame:
     return frame.cache()
 
 
-def _stream(spark: SparkSession, model: PipelineModel, order: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def _stream(
+    spark: SparkSession, model: PipelineModel, order: dict[str, Any], scratch: Path
+) -> dict[str, Any]:
     raw = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", order["bootstrap"])
@@ -117,8 +119,13 @@ def _stream(spark: SparkSession, model: PipelineModel, order: dict[str, Any], sc
     )
     fields = f.from_json(f.col("value").cast("string"), "id string, text string")
     texts = raw.select("key", fields.alias("doc")).select("key", "doc.id", "doc.text")
-    entities = f.transform("entities", lambda e: f.struct(e.result.alias("text"), e.begin, e.end, e.metadata["entity"].alias("label")))
-    out = model.transform(texts).select("key", f.to_json(f.struct("id", "text", entities.alias("entities"))).alias("value"))
+    entities = f.transform(
+        "entities",
+        lambda e: f.struct(e.result.alias("text"), e.begin, e.end, e.metadata["entity"].alias("label")),
+    )
+    out = model.transform(texts).select(
+        "key", f.to_json(f.struct("id", "text", entities.alias("entities"))).alias("value")
+    )
     query = (
         out.writeStream.format("kafka")
         .option("kafka.bootstrap.servers", order["bootstrap"])
@@ -135,7 +142,12 @@ def _stream(spark: SparkSession, model: PipelineModel, order: dict[str, Any], sc
         return {"error": str(query.exception())}
     query.processAllAvailable()
     query.stop()
-    return {"batches": [(each["numInputRows"], each["durationMs"].get("triggerExecution")) for each in query.recentProgress]}
+    return {
+        "batches": [
+            (each["numInputRows"], each["durationMs"].get("triggerExecution"))
+            for each in query.recentProgress
+        ]
+    }
 
 
 def _say(answer: dict[str, Any]) -> None:
