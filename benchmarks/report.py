@@ -105,7 +105,7 @@ def _tagger(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
                     _spread(against) if against else "1",
                     show(each["documents_per_second"]["median"]),
                     show(each["pieces_per_second"]["median"]),
-                    f"{share[name]['median']:.0%}",
+                    f"{share[name]['median']:.0%}" if name in share else "",
                 )
             )
         parts.append(

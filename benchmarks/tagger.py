@@ -45,7 +45,11 @@ def run(context: Context) -> dict[str, Any]:
     """Run the section."""
     result: dict[str, Any] = {"load_before": machine.load(), "skipped": {}, "tuning": {}, "kinds": {}}
     fixed, folder = _fixed(context, result)
-    limit = Limit()
+    limit: Limit | None = None
+    try:
+        limit = Limit()
+    except ImportError as error:
+        result["skipped"][LIMIT] = f"not installed: {error.name}"
     kinds = [*KINDS, FEW_NERD] if context.data else list(KINDS)
     for kind in kinds:
         context.say(f"tagger on {kind}")
@@ -70,12 +74,14 @@ def run(context: Context) -> dict[str, Any]:
     return result
 
 
-def _saying(context: Context, limit: Limit, limits: list[float]) -> Callable[[str], None]:
+def _saying(context: Context, limit: Limit | None, limits: list[float]) -> Callable[[str], None]:
     """Return what is told of each round, and measures the limit at its end."""
 
     def say(message: str) -> None:
-        limits.append(limit.pieces_per_second(context.choose(1.0, 0.1)))
-        context.say(f"{message}, limit {limits[-1]:,.0f} pieces/s")
+        if limit is not None:
+            limits.append(limit.pieces_per_second(context.choose(1.0, 0.1)))
+            message += f", limit {limits[-1]:,.0f} pieces/s"
+        context.say(message)
 
     return say
 
@@ -85,8 +91,8 @@ def _summary(figures: dict[str, Figures], limits: list[float]) -> dict[str, Any]
         "contenders": {name: each.as_dict() for name, each in figures.items()},
         "ratios": against(figures, OURS),
         "limit": {
-            "pieces_per_second": Spread.of(limits).as_dict(),
-            "share": {name: ratio(each.pieces, limits).as_dict() for name, each in figures.items()},
+            "pieces_per_second": Spread.of(limits or [0.0]).as_dict(),
+            "share": {name: ratio(each.pieces, limits).as_dict() for name, each in figures.items() if limits},
         },
     }
 
