@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fewnerd_stream.delivery.ledger import Partition
     from fewnerd_stream.delivery.state import State
 
@@ -21,6 +23,7 @@ class Committer:
         """Start with nothing to commit."""
         self._state = state
         self._lock = asyncio.Lock()
+        self._storing: asyncio.Future[None] | None = None
         self._wanted = asyncio.Event()
 
     def kick(self) -> None:
@@ -55,18 +58,26 @@ class Committer:
                 self._state.starts.let_go(counted)
             return stored
 
-    async def last(self, *, clean: bool) -> None:
-        """Commit before the partitions go, within seconds; if all is done, take back the starts too."""
+    async def survived(self, partitions: Iterable[Partition]) -> None:
+        """Take back the starts at the heads of partitions: what is not done yet has not ended the process."""
+        async with self._lock:
+            await self._store(self._state.starts.let_go(partitions))
+
+    async def last(self) -> None:
+        """Commit before the partitions go, within seconds, and take back the starts: the process lives."""
         try:
-            await asyncio.wait_for(self._last(clean=clean), _LAST_COMMIT_SECONDS)
+            await asyncio.wait_for(self._last(), _LAST_COMMIT_SECONDS)
         except TimeoutError:
             self._state.progress.complain("the last commit before letting go was not answered in time")
 
-    async def _last(self, *, clean: bool) -> None:
+    async def _last(self) -> None:
         await self.commit()
-        if clean:
-            async with self._lock:
-                await self._store(self._state.starts.let_go(self._state.ledger.assigned))
+        await self.survived(self._state.ledger.assigned)
+
+    def abandon(self) -> None:
+        """Give up the commit that is under way: tried again later, it would speak for another generation."""
+        if self._storing is not None:
+            self._storing.cancel()
 
     async def _store(self, offsets: dict[Partition, int]) -> bool:
         state = self._state
@@ -75,15 +86,24 @@ class Committer:
         if state.consumer is None:
             return False
         epoch = state.ledger.epoch
+        plan = {p: (o, state.starts.metadata(p)) for p, o in offsets.items()}
+        storing = self._storing = asyncio.ensure_future(state.consumer.store(plan))
         try:
-            await state.consumer.store({p: (o, state.starts.metadata(p)) for p, o in offsets.items()})
-        except (CommitFailedError, IllegalStateError) as error:
+            await asyncio.wait({storing})
+        finally:
+            storing.cancel()
+        if storing.cancelled():
+            return False
+        error = storing.exception()
+        if isinstance(error, CommitFailedError | IllegalStateError):
             # The group has moved on: whoever has the partitions now reads again from the last commit.
             state.progress.note(f"a commit came too late: {error}")
             return False
-        except KafkaError as error:
+        if isinstance(error, KafkaError):
             state.progress.complain(f"cannot commit: {error!r}")
             return False
+        if error is not None:
+            raise error
         if epoch == state.ledger.epoch:
             for partition, offset in offsets.items():
                 state.ledger.commit(partition, offset)

@@ -78,6 +78,17 @@ class Ledger:
         self.bytes_in_flight += size
         return True
 
+    def skip(self, partition: Partition, offset: int) -> None:
+        """Note that there is no record for us below an offset other than those that were delivered."""
+        account = self._accounts.get(partition)
+        if account is not None and offset > account.end:
+            account.end = offset
+
+    def next(self, partition: Partition) -> int | None:
+        """Return the offset behind the last one delivered, from which to read on."""
+        account = self._accounts.get(partition)
+        return None if account is None else account.end
+
     def hand_over(self, partition: Partition, offset: int) -> bool:
         """Note that everything that came of an offset is stored; False if it was not pending."""
         account = self._accounts.get(partition)

@@ -26,6 +26,7 @@ log = logging.getLogger("fewnerd_stream.worker")
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _OWNERSHIP_STEP = 0.1
+_LOOK_EVERY = 1.0
 _BYTES_PER_LIMIT = 1_048_576
 
 
@@ -110,29 +111,63 @@ class Pipeline:
             await self._state.committer.commit()
 
     async def _launch(self, events: Sequence[Any], ack: Callable[[Any], Any]) -> Window:
-        state = self._state
         await self._slots.acquire()
-        window = Window(events, [record_of(event) for event in events], state.ledger.epoch)
-        pause = _FIRST_PAUSE / 4
-        while state.owns(window.epoch) and not await state.committer.count_start(window.last):
-            await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, 2 * pause)
-        window.outcomes = self._start(window)
-        self._queue.put_nowait((window, ack))
+        # What was let go while it waited here is not ours any more, whatever the epoch is by now.
+        events = [event for event in events if not event.message.acked]
+        window = Window(events, [record_of(event) for event in events], self._state.ledger.epoch)
+        if events and await self._start(window):
+            self._queue.put_nowait((window, ack))
+        else:
+            self._slots.release()
+            window.done.set()
         return window
 
-    def _start(self, window: Window) -> asyncio.Future[list[Outcome]]:
-        loop = asyncio.get_running_loop()
+    async def _start(self, window: Window) -> bool:
+        """Count the start and put the window to work; False when it is not ours any more."""
+        state = self._state
+        pause = _FIRST_PAUSE / 4
+        while not await state.committer.count_start(window.last):
+            if not state.owns(window.epoch):
+                return False
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
+        if not state.owns(window.epoch):
+            return False
         record = window.records[0]
         where = Partition(record.topic, record.partition)
-        if len(window.records) == 1 and self._state.starts.condemned(where, record.offset):
-            ready: asyncio.Future[list[Outcome]] = loop.create_future()
-            ready.set_result([self._processor.crashed(record)])
-            return ready
+        if len(window.records) == 1 and state.starts.condemned(where, record.offset):
+            window.outcomes = asyncio.get_running_loop().create_future()
+            window.outcomes.set_result([self._processor.crashed(record)])
+        else:
+            window.outcomes = self._work_on(window)
+        return True
+
+    def _work_on(self, window: Window) -> asyncio.Future[list[Outcome]]:
+        """Give a window to a thread, and end the process when that takes too long, whoever owns it by then."""
         work = self._threads.submit(self._processor.process, window.records)
         self._work.add(work)
         work.add_done_callback(self._work.discard)
-        return asyncio.wrap_future(work)
+        outcomes = asyncio.wrap_future(work)
+        size = sum(len(record.value or b"") for record in window.records)
+        limit = self._state.settings.inference_timeout * max(1.0, size / _BYTES_PER_LIMIT)
+        # A thread that hangs cannot be ended, only its process.
+        timer = asyncio.get_running_loop().call_later(limit, self._hangs, window, limit)
+
+        def done(outcomes: asyncio.Future[list[Outcome]]) -> None:
+            timer.cancel()
+            if not outcomes.cancelled():
+                outcomes.exception()  # looked at: nobody may wait for it any more
+
+        outcomes.add_done_callback(done)
+        return outcomes
+
+    def _hangs(self, window: Window, limit: float) -> None:
+        first = window.records[0]
+        self._state.end(
+            f"the model has worked for {limit:.0f} s on a window of {len(window.records)} documents "
+            f"from {first.topic}/{first.partition}/{first.offset}; it hangs",
+            Exit.WATCHDOG,
+        )
 
     async def run(self) -> None:
         """Publish windows in the order in which they were submitted, for as long as the worker runs."""
@@ -149,10 +184,8 @@ class Pipeline:
     async def _finish(self, window: Window, ack: Callable[[Any], Any]) -> None:
         state = self._state
         outcomes = await self._outcomes(window)
-        pairs = zip(window.records, outcomes, strict=True)
-        plan = [(out, record.partition) for record, outcome in pairs for out in outcome.outgoing]
         await self._owned(window)
-        await self._publisher.publish(plan, lambda: state.owns(window.epoch))
+        await self._publish(window, outcomes)
         if window.epoch != state.ledger.epoch:
             raise Dropped
         for event, record, outcome in zip(window.events, window.records, outcomes, strict=True):
@@ -172,38 +205,40 @@ class Pipeline:
             raise Dropped
 
     async def _outcomes(self, window: Window) -> list[Outcome]:
+        state = self._state
         pause = _FIRST_PAUSE
-        size = sum(len(record.value or b"") for record in window.records)
-        limit = self._state.settings.inference_timeout * max(1.0, size / _BYTES_PER_LIMIT)
         while True:
             assert window.outcomes is not None  # noqa: S101 - for the type checker: set before it is queued
             try:
-                return await self._within(window, window.outcomes, limit)
+                return await self._result(window, window.outcomes)
             except Stop as error:
-                self._state.progress.waiting(str(error))
+                state.progress.waiting(str(error))
+            await state.committer.survived(window.last)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, 2 * pause)
-            if not self._state.owns(window.epoch):
+            if not await self._start(window):
                 raise Dropped
-            window.outcomes = self._start(window)
 
-    async def _within(
-        self, window: Window, outcomes: asyncio.Future[list[Outcome]], limit: float
-    ) -> list[Outcome]:
-        """Await a window's outcomes; give the process up when they take too long."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + limit
+    async def _result(self, window: Window, outcomes: asyncio.Future[list[Outcome]]) -> list[Outcome]:
+        """Await a window's outcomes, for as long as it is ours."""
         while True:
-            done, _ = await asyncio.wait({outcomes}, timeout=min(1.0, max(0.0, deadline - loop.time())))
+            done, _ = await asyncio.wait({outcomes}, timeout=_LOOK_EVERY)
             if done:
                 return outcomes.result()
             if not self._state.owns(window.epoch):
                 raise Dropped
-            if loop.time() >= deadline:
-                first = window.records[0]
-                # A thread that hangs cannot be ended, only its process.
-                self._state.end(
-                    f"the model has worked for {limit:.0f} s on a window of {len(window.records)} documents "
-                    f"from {first.topic}/{first.partition}/{first.offset}; it hangs",
-                    Exit.WATCHDOG,
-                )
+
+    async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> None:
+        """Store all that came of a window."""
+        state = self._state
+        pairs = zip(window.records, outcomes, strict=True)
+        plan = [(out, record.partition) for record, outcome in pairs for out in outcome.outgoing]
+        publishing = asyncio.ensure_future(self._publisher.publish(plan, lambda: state.owns(window.epoch)))
+        try:
+            done, _ = await asyncio.wait({publishing}, timeout=_LOOK_EVERY)
+            if not done:
+                # The model came back: whatever holds it up now, the document does not end the process.
+                await state.committer.survived(window.last)
+            await publishing
+        finally:
+            publishing.cancel()

@@ -68,10 +68,14 @@ class Progress:
         """Note which partitions the group gave to this worker."""
         self.partitions = [f"{p.topic}/{p.partition}" for p in partitions]
         if partitions or self.state == "starting":
-            self._enter("running")
             self.moved()
+        self._enter("running")
         if partitions:
             log.info("assigned %d partitions: %s", len(partitions), ", ".join(self.partitions))
+
+    def released(self) -> None:
+        """Note that this worker has no partitions until the group gives it some."""
+        self.partitions = []
 
     def rebalancing(self) -> None:
         """Note that the group changes."""

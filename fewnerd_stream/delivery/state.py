@@ -46,13 +46,18 @@ class State:
         self.ledger.assign(partition, committed)
         self.starts.assign(partition, committed, metadata)
 
-    def forget(self) -> None:
-        """Close all accounts, and let nothing that was taken until now be published any more."""
+    def let_go(self) -> None:
+        """Let nothing that was taken until now be published or committed any more."""
         self.ledger.next_epoch()
+        self.committer.abandon()
+
+    def forget(self) -> None:
+        """Close all accounts, and let go of what was taken."""
+        self.let_go()
         partitions = self.ledger.assigned
         self.ledger.revoke(partitions)
         self.starts.revoke(partitions)
-        self.progress.assigned([])
+        self.progress.released()
 
     def owns(self, epoch: int) -> bool:
         """Whether what was taken in this epoch is still this worker's to publish, as far as it can know."""

@@ -8,24 +8,29 @@ on revocation, and waits for ever for an unacked event. What is overridden here,
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
 import faust
 import faust.streams
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from fewnerd_stream import envelope, topics
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.parking import Parking
+from fewnerd_stream.delivery.places import Places
+from fewnerd_stream.delivery.thread import METADATA_AGE_MS, ConsumerThread
 from fewnerd_stream.errors import Stop
-from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -33,13 +38,13 @@ if TYPE_CHECKING:
     from faust.types import TP
 
     from fewnerd_stream.delivery.state import State
+    from fewnerd_stream.delivery.thread import Fetched
 
 FAUST_VERSION = "0.15.3"
-METADATA_AGE_MS = 30_000
-FETCH_WAIT_MS = 500
 # At the shortest sleep a full pipeline costs no throughput, and an idle one costs no processor time.
 BACKLOG_PAUSE = 0.02
 BACKLOG_BYTES = 64 * 1024 * 1024
+_STOP_SECONDS = 1.0
 
 
 def check_faust() -> None:
@@ -71,67 +76,20 @@ def check_faust() -> None:
             raise Stop(message)
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread that talks to the broker; its client is built from this package's settings."""
+class _Unread(dict[Any, Any]):
+    """Faust's notes of what it has read, kept empty: the ledger alone says what comes twice or leaves a hole.
 
-    heard_at: float = 0.0
+    By such notes Faust drops records, and it remembers every hole of a log for ever.
+    """
 
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
-        settings = self.app.delivery.settings
-        self._assignor = RoundRobinPartitionAssignor
-        return aiokafka.AIOKafkaConsumer(
-            **settings.client_options(),
-            # What `status` shows of a worker that has no name of its own.
-            client_id=settings.instance_id or f"{socket.gethostname()}-{os.getpid()}",
-            group_id=settings.group,
-            group_instance_id=settings.instance_id,
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            enable_auto_commit=False,
-            # Only used where the log's start has passed the commit: see ``_place``.
-            auto_offset_reset="earliest",
-            isolation_level=settings.isolation,
-            max_poll_records=settings.max_poll_records,
-            # aiokafka leaves the group for good when this is exceeded (aio-libs/aiokafka#1187).
-            max_poll_interval_ms=1_000_000_000,
-            session_timeout_ms=int(settings.session_timeout * 1000),
-            heartbeat_interval_ms=int(settings.heartbeat_interval * 1000),
-            rebalance_timeout_ms=int(settings.rebalance_timeout * 1000),
-            request_timeout_ms=int(settings.request_timeout * 1000),
-            metadata_max_age_ms=METADATA_AGE_MS,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=settings.max_message_bytes + 65_536,
-        )
+    def __missing__(self, _key: Any) -> None:
+        return None
 
-    async def on_start(self) -> None:
-        """Start the client, and note from then on when the group's coordinator was last heard from."""
-        await super().on_start()
-        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public tells the last heartbeat
-        beat = coordinator._do_heartbeat  # noqa: SLF001
+    def __setitem__(self, _key: Any, _value: Any) -> None:
+        pass
 
-        async def noted() -> Any:
-            # The time of asking: an answer can be old when the process was stopped while it waited.
-            asked = time.monotonic()
-            good = await beat()
-            if good:
-                self.heard_at = asked
-            return good
-
-        coordinator._do_heartbeat = noted  # noqa: SLF001
-
-    @property
-    def client(self) -> aiokafka.AIOKafkaConsumer:
-        """The aiokafka consumer, once started."""
-        return self._ensure_consumer()
-
-    def is_member(self) -> bool:
-        """Whether the group still knows this worker, as far as it has heard."""
-        # -1 is no generation; Kafka counts them from 1, the embedded broker from 0.
-        return bool(self.client._coordinator.generation >= 0)  # noqa: SLF001 - nothing public tells it
-
-    async def here(self, coroutine: Any) -> Any:
-        """Run a coroutine of the client in its own thread, beside a long poll that may be under way."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
-        return await asyncio.wrap_future(future)
+    def update(self, *_args: Any, **_kwargs: Any) -> None:
+        """Note nothing."""
 
 
 class Consumer(driver.Consumer):
@@ -145,6 +103,13 @@ class Consumer(driver.Consumer):
         self.delivery: State = self.app.delivery
         self.delivery.consumer = self
         self.parking: Parking[Any] = Parking(self._due)
+        self._read_offset = _Unread()
+        self._places = Places(self.delivery, self)
+
+    @property
+    def thread(self) -> ConsumerThread:
+        """The thread that talks to the broker."""
+        return self._thread
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -179,28 +144,48 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(max(timeout, 0.001))
             return {}
         epoch = self.delivery.ledger.epoch
-        try:
-            fetched = await self._thread.getmany(wanted, timeout)
-        except TopicAuthorizationFailedError as error:
-            self.delivery.progress.complain(f"not allowed to read: {error}")
-            await asyncio.sleep(1)
-            return {}
+        fetched = await self._fetched(wanted, timeout)
         # The group may have changed meanwhile. What was fetched then must not count as delivered: Faust drops
         # it, and the partition's position would stand before it until the group changes again. It comes again
         # by a seek, Faust's own while nothing flows.
-        if not self.flow_active:
+        if fetched is None or not self.flow_active:
             return {}
         if epoch != self.delivery.ledger.epoch:
             await self.perform_seek()
             return {}
+        return self._admitted(fetched)
+
+    async def _fetched(self, wanted: set[TP], timeout: float) -> Fetched | None:
+        """Fetch; None when the broker gave a reason in place of records, which was dealt with."""
+        try:
+            fetched: Fetched = await self._thread.getmany(wanted, timeout)
+        except TopicAuthorizationFailedError as error:
+            self.delivery.progress.complain(f"not allowed to read: {error}")
+            await asyncio.sleep(1)
+        except OffsetOutOfRangeError as error:
+            await self._places.reopen([Partition(*tp) for tp in error.args[0]])
+        except NoOffsetForPartitionError:  # asked for before the partition's place was found
+            await self.perform_seek()
+        else:
+            return fetched
+        return None
+
+    def _admitted(self, fetched: Fetched) -> dict[Any, list[Any]]:
+        """Park what is not due, and take the rest for delivered."""
         now = int(time.time() * 1000)
         ready = {}
         for tp, records in fetched.items():
+            due = records
             if topics.is_retry(self.delivery.settings, tp.topic):
-                records = self.parking.admit(Partition(*tp), records, now)  # noqa: PLW2901 - the part that is due
-            if records:
-                ready[tp] = records
-        return self._delivered(ready)
+                due = self.parking.admit(Partition(*tp), records, now)
+            if due:
+                ready[tp] = due
+        delivered = self._delivered(ready)
+        for tp, position in fetched.positions.items():
+            # Holes, and the marks that end a transaction: nobody hands them over, so they are passed here.
+            if tp not in self.parking:
+                self.delivery.ledger.skip(Partition(*tp), position)
+        return delivered
 
     def _delivered(self, records: Mapping[Any, list[Any]]) -> dict[Any, list[Any]]:
         deliver = self.delivery.ledger.deliver
@@ -211,6 +196,12 @@ class Consumer(driver.Consumer):
             if kept:
                 out[TopicPartition(*partition)] = kept
         return out
+
+    async def perform_seek(self) -> None:
+        """Read on behind what was delivered. Faust's own seeks to the commit, and not at all where that is 0."""
+        ledger = self.delivery.ledger
+        places = {partition: ledger.next(partition) or 0 for partition in ledger.assigned}
+        await self._thread.here(self._thread.go_to(places))
 
     # -- acknowledging and committing ------------------------------------------------------------------
 
@@ -265,8 +256,14 @@ class Consumer(driver.Consumer):
     async def wait_empty(self) -> None:
         """Drain, for as long as the setting allows; commit; let go of the rest, which comes again."""
         drained = await self.delivery.drain(lambda: bool(self._unacked_messages))
-        await self.delivery.committer.last(clean=drained)
+        if not drained:
+            self.delivery.progress.note("letting go of documents that are still at work: they come again")
+        await self.delivery.committer.last()
+        # What is at work still, or waits in the agent, must not be taken for the next owner's, this worker even.
+        for message in list(self._unacked_messages):
+            message.acked = True
         self._unacked_messages.clear()
+        self.delivery.let_go()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drain and commit before letting go; Faust would drop its lists before it commits them."""
@@ -284,50 +281,17 @@ class Consumer(driver.Consumer):
         partitions = [Partition(tp.topic, tp.partition) for tp in sorted(assigned)]
         while partitions and not self.app.should_stop:
             try:
-                await self._place(partitions)
+                await self._places.open(partitions)
+                break
+            except (CommitFailedError, IllegalStateError) as error:
+                # The group has changed again. To stay here would keep this worker from joining it.
+                self.delivery.progress.note(f"the group changed again before all was placed: {error}")
                 break
             except KafkaError as error:
                 self.delivery.progress.complain(f"cannot read the committed offsets: {error!r}")
                 await asyncio.sleep(1)
         await super().on_partitions_assigned(assigned, generation_id)
         self.delivery.progress.assigned(partitions)
-
-    async def _place(self, partitions: list[Partition]) -> None:
-        client, here = self._thread.client, self._thread.here
-        plan = [TopicPartition(*p) for p in partitions]
-        found = await here(client._coordinator.fetch_committed_offsets(plan))  # noqa: SLF001 - it alone gives metadata
-        begins = await here(client.beginning_offsets(plan))
-        ends = await here(client.end_offsets(plan))
-        known = {tp.topic for tp, committed in found.items() if committed.offset >= 0}
-        fresh: dict[Partition, tuple[int, str]] = {}
-        lost: dict[Partition, int] = {}
-        for tp, partition in zip(plan, partitions, strict=True):
-            committed = found.get(tp)
-            offset, metadata = (-1, "") if committed is None else (committed.offset, committed.metadata or "")
-            if offset < 0:
-                offset, metadata = self._start(partition, begins[tp], ends[tp], seen=tp.topic in known), ""
-                # Stored at once: else a restart before the first commit would choose the start anew.
-                fresh[partition] = (offset, "")
-            elif offset < begins[tp]:
-                lost[partition] = begins[tp] - offset
-                offset, metadata = begins[tp], ""
-            self.delivery.assign(partition, offset, metadata)
-        if lost:
-            self.delivery.progress.lost(lost)
-            if not self.delivery.settings.allow_loss:
-                self.delivery.end(
-                    f"{sum(lost.values())} offsets were deleted by the broker before they were read; "
-                    "to go on all the same set FEWNERD_ALLOW_LOSS=true",
-                    Exit.FAILURE,
-                )
-        if fresh:
-            await self.store(fresh)
-
-    def _start(self, partition: Partition, begin: int, end: int, *, seen: bool) -> int:
-        """Where to start on a partition without a commit; one that joined a known topic is read whole."""
-        settings = self.delivery.settings
-        latest = settings.start == "latest" and not seen and not topics.is_retry(settings, partition.topic)
-        return end if latest else begin
 
 
 class Producer(driver.Producer):
@@ -356,13 +320,26 @@ class Producer(driver.Producer):
 
     async def renew(self) -> None:
         """Replace the client by a new one with an id of its own; what the old one still holds may be sent."""
-        old = self.client
-        self._producer = self._new_producer()
-        await self._producer.start()
+        new = self._new_producer()
+        await new.start()
+        old, self._producer = self.client, new
         try:
             await asyncio.wait_for(old.stop(), 5)
         except (KafkaError, TimeoutError) as error:
             self.log.warning("the old producer did not stop cleanly: %r", error)
+
+    async def flush(self) -> None:
+        """Wait for nothing: whoever publishes waits for the broker's word on each record."""
+
+    async def on_stop(self) -> None:
+        """Close the client, without waiting long for what it still holds: none of that is committed."""
+        client, self._producer = self._producer, None
+        await super().on_stop()
+        if client is not None:
+            try:
+                await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+            except (KafkaError, TimeoutError) as error:
+                self.log.warning("the producer did not stop cleanly: %r", error)
 
 
 class Transport(driver.Transport):

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,10 +95,35 @@ def create_topics(
 
 
 def alter_topic(bootstrap: str, topic: str, config: Mapping[str, str]) -> None:
-    """Set a topic's configuration; what is not named falls back to its default."""
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config=dict(config))
+    """Set some of a topic's configuration; what is not named stays."""
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
     client = _admin(bootstrap)
-    for future in client.alter_configs([resource]).values():
+    for future in client.incremental_alter_configs([resource]).values():
+        future.result(_TIMEOUT)
+
+
+def add_partitions(bootstrap: str, topic: str, total: int) -> None:
+    """Raise a topic's number of partitions."""
+    client = _admin(bootstrap)
+    for future in client.create_partitions([NewPartitions(topic, total)]).values():
+        future.result(_TIMEOUT)
+
+
+def delete_records(bootstrap: str, topic: str, partition: int, before: int) -> None:
+    """Delete a partition's records below an offset, as retention would."""
+    client = _admin(bootstrap)
+    for future in client.delete_records([TopicPartition(topic, partition, before)]).values():
+        future.result(_TIMEOUT)
+
+
+def delete_topic(bootstrap: str, topic: str) -> None:
+    """Delete a topic; brokers take a moment to forget it."""
+    client = _admin(bootstrap)
+    for future in client.delete_topics([topic]).values():
         future.result(_TIMEOUT)
 
 

@@ -110,3 +110,14 @@ def _seen(text: str) -> int:
         before = marks.tell()
         marks.write(b".")
     return before
+
+
+class BrokenTagger(WordTagger):
+    """Fails on every text, while a file named ``broken`` lies in the state's folder."""
+
+    def tag(self, texts: Sequence[str]) -> list[list[Found]]:
+        """Raise, or tag."""
+        if Path(os.environ[STATE], "broken").exists():
+            message = "the model is broken"
+            raise RuntimeError(message)
+        return super().tag(texts)

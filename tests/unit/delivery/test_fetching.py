@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from fewnerd_stream.delivery.ledger import Ledger, Partition
 from fewnerd_stream.delivery.parking import Parking
+from fewnerd_stream.delivery.thread import Fetched
 from fewnerd_stream.delivery.transport import Consumer
 from fewnerd_stream.settings import load_settings
 
@@ -23,7 +24,7 @@ RETRY = TopicPartition("raw-documents.retry.1", 0)
 
 
 @dataclasses.dataclass
-class Fetched:
+class Read:
     """As much of a record as the consumer looks at."""
 
     offset: int
@@ -38,12 +39,10 @@ class Thread:
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
 
-    async def getmany(
-        self, wanted: set[TopicPartition], _timeout: float
-    ) -> dict[TopicPartition, list[Fetched]]:
+    async def getmany(self, wanted: set[TopicPartition], _timeout: float) -> Fetched:
         """Fetch."""
         self._meanwhile()
-        return {tp: [Fetched(7)] for tp in wanted}
+        return Fetched({tp: [Read(7)] for tp in wanted}, dict.fromkeys(wanted, 9))
 
 
 def consumer(meanwhile: Callable[[Any], None]) -> Any:

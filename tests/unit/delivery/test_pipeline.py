@@ -38,6 +38,7 @@ class Message:
     timestamp: float = 0.0
     key: bytes | None = b"k"
     headers: tuple[tuple[str, bytes], ...] = ()
+    acked: bool = False
 
 
 @dataclasses.dataclass

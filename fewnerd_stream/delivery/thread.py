@@ -1,0 +1,119 @@
+"""The thread that talks to the broker for the consumer: its client, and what it must tell beside the records."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fewnerd_stream.delivery.ledger import Partition
+
+METADATA_AGE_MS = 30_000
+FETCH_WAIT_MS = 500
+
+
+class Fetched(dict[Any, list[Any]]):
+    """Records by partition, and where reading goes on after them: below lies no other record for us."""
+
+    def __init__(self, records: Mapping[Any, list[Any]], positions: Mapping[Any, int]) -> None:
+        """Keep both."""
+        super().__init__(records)
+        self.positions = positions
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to the broker; its client is built from this package's settings."""
+
+    heard_at: float = 0.0
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
+        settings = self.app.delivery.settings
+        self._assignor = RoundRobinPartitionAssignor
+        return aiokafka.AIOKafkaConsumer(
+            **settings.client_options(),
+            # What `status` shows of a worker that has no name of its own.
+            client_id=settings.instance_id or f"{socket.gethostname()}-{os.getpid()}",
+            group_id=settings.group,
+            group_instance_id=settings.instance_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            # A position out of the log's range means loss, which is not to be passed over in silence.
+            auto_offset_reset="none",
+            isolation_level=settings.isolation,
+            max_poll_records=settings.max_poll_records,
+            # aiokafka leaves the group for good when this is exceeded (aio-libs/aiokafka#1187).
+            max_poll_interval_ms=1_000_000_000,
+            session_timeout_ms=int(settings.session_timeout * 1000),
+            heartbeat_interval_ms=int(settings.heartbeat_interval * 1000),
+            rebalance_timeout_ms=int(settings.rebalance_timeout * 1000),
+            request_timeout_ms=int(settings.request_timeout * 1000),
+            metadata_max_age_ms=METADATA_AGE_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=settings.max_message_bytes + 65_536,
+        )
+
+    async def on_start(self) -> None:
+        """Start the client, and note from then on when the group's coordinator was last heard from."""
+        await super().on_start()
+        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public tells the last heartbeat
+        beat = coordinator._do_heartbeat  # noqa: SLF001
+
+        async def noted() -> Any:
+            # The time of asking: an answer can be old when the process was stopped while it waited.
+            asked = time.monotonic()
+            good = await beat()
+            if good:
+                self.heard_at = asked
+            return good
+
+        coordinator._do_heartbeat = noted  # noqa: SLF001
+
+    @property
+    def client(self) -> aiokafka.AIOKafkaConsumer:
+        """The aiokafka consumer, once started."""
+        return self._ensure_consumer()
+
+    def is_member(self) -> bool:
+        """Whether the group still knows this worker, as far as it has heard."""
+        # -1 is no generation; Kafka counts them from 1, the embedded broker from 0.
+        return bool(self.client._coordinator.generation >= 0)  # noqa: SLF001 - nothing public tells it
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[Any],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Fetched:
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        # Nothing happens between the fetch and this look, so what lies below a position is in the records.
+        subscription = consumer._subscription.subscription  # noqa: SLF001 - `position` would wait for one
+        assignment = None if subscription is None else subscription.assignment
+        positions = {}
+        for tp in active_partitions:
+            state = None if assignment is None else assignment.state_value(tp)
+            if state is not None and state.has_valid_position:
+                positions[tp] = state.position
+        return Fetched(records, positions)
+
+    async def go_to(self, places: Mapping[Partition, int]) -> None:
+        """Read on from these offsets, as far as the partitions are still assigned."""
+        assigned = self.client.assignment()
+        for partition, offset in places.items():
+            if partition in assigned:
+                self.client.seek(TopicPartition(*partition), offset)
+
+    async def here(self, coroutine: Any) -> Any:
+        """Run a coroutine of the client in its own thread, beside a long poll that may be under way."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
+        return await asyncio.wrap_future(future)
