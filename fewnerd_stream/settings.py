@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     )
 
     window_size: int = Field(
-        32, ge=1, le=10_000, description="most documents in a window, which is tagged as one"
+        128, ge=1, le=10_000, description="most documents in a window, which is tagged as one"
     )
     window_time: float = Field(0.05, gt=0, le=60, description="longest wait for a window to fill")
     windows_in_flight: int = Field(

@@ -99,7 +99,7 @@ def test_a_file_can_be_given_as_an_argument(env: pytest.MonkeyPatch, tmp_path: P
         ("THRESHOLDS", '{"person": 0.5}', {"person": 0.5}),
         ("BOOTSTRAP_SERVERS", " a:1 , [::1]:2", "a:1,[::1]:2"),
         ("INCLUDE_TEXT", "false", False),
-        ("WINDOW_SIZE", "", 32),
+        ("WINDOW_SIZE", "", 128),
     ],
 )
 def test_values_as_one_writes_them(
