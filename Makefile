@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-recipe test-kafka kafka faults model bench bench-short docs lint format clean
+.PHONY: help setup demo test test-recipe test-kafka kafka faults faults-short model bench bench-short docs lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -36,8 +36,11 @@ test-kafka: $(VENV)/.dev ## real workers on Apache Kafka (needs Java 17 and Mave
 kafka: $(VENV)/.dev ## Apache Kafka in the foreground, without Docker (needs Java 17 and Maven)
 	@$(PY) -m tests.support.kafka
 
-faults: $(VENV)/.dev ## every fault that we know of, on Apache Kafka, and a report of it (hours; --short in RUN_ARGS)
-	$(PY) -m tests.faults run $(RUN_ARGS)
+faults: $(VENV)/.dev ## every fault that we know of, on Apache Kafka, and docs/reliability.md (hours; goes on where it stopped)
+	$(PY) -m tests.faults run --resume $(RUN_ARGS); status=$$?; $(PY) -m tests.faults report; exit $$status
+
+faults-short: $(VENV)/.dev ## each fault once, on Apache Kafka, its times scaled down (needs Java 17, Maven and Go)
+	$(PY) -m tests.faults run --short $(RUN_ARGS)
 
 model: $(VENV)/.recipe ## make the bundled model again: train, export, quantize, evaluate (hours on a CPU)
 	$(VENV)/bin/fewnerd-stream model make

@@ -49,6 +49,8 @@ class Expected:
         if number >= SPECIAL:
             special = self._special(number)
             return BIT[DEAD] if isinstance(special, str) else special.mask
+        if number >= self.documents:
+            return 0
         if self.dies(number, replay) is not None:
             return BIT[DEAD]
         return int(self.reference.masks[number])
@@ -65,6 +67,8 @@ class Expected:
         if number >= SPECIAL:
             special = self._special(number)
             return {} if isinstance(special, str) else special.entities
+        if number >= self.documents:
+            return {}
         return self.reference.entities(number)
 
     def _special(self, number: int) -> str | Tagged:

@@ -70,32 +70,41 @@ def oracle(value: bytes | None) -> tuple[str | None, str]:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         return "invalid-utf8", ""
-    deep = _depth(text) > MAX_DEPTH
+    reason, fields = _parsed(text)
+    if reason is None:
+        reason = _misfit(fields)
+    return (reason, "") if reason is not None else (None, fields["text"])
+
+
+def _parsed(text: str) -> tuple[str | None, Any]:
+    """Read JSON, or say what is wrong with it."""
+    if _depth(text) > MAX_DEPTH:
+        return "too-deep", None
     try:
         fields = json.loads(text, parse_constant=_no_number, parse_float=_number, parse_int=_number)
-    except _NotFiniteError:
-        return "too-deep" if deep else "nan", ""
-    except (ValueError, RecursionError):
-        return "too-deep" if deep else "not-json", ""
-    if deep:
-        return "too-deep", ""
-    try:
         # All pairs, also those that a later one of the same name hides.
         json.dumps(json.loads(text, object_pairs_hook=list), ensure_ascii=False).encode("utf-8")
+    except _NotFiniteError:
+        return "nan", None
     except UnicodeEncodeError:
-        return "unpaired-surrogate", ""
+        return "unpaired-surrogate", None
+    except ValueError:
+        return "not-json", None
+    return None, fields
+
+
+def _misfit(fields: Any) -> str | None:
+    """Say what keeps a JSON value from being a document."""
     if not isinstance(fields, dict):
-        return "not-an-object", ""
+        return "not-an-object"
     for name in ("id", "text"):
         if name not in fields:
-            return "missing-field", ""
+            return "missing-field"
         if not isinstance(fields[name], str):
-            return "wrong-type", ""
+            return "wrong-type"
     if not fields["id"].strip():
-        return "missing-field", ""
-    if not fields["text"].strip():
-        return "blank-text", ""
-    return None, fields["text"]
+        return "missing-field"
+    return None if fields["text"].strip() else "blank-text"
 
 
 class _NotFiniteError(ValueError):

@@ -166,7 +166,7 @@ def write(
         "seed": seed,
         "passed": all(one["passed"] for one in entries),
         "one_digest": len({one["digest"] for one in entries}) <= 1,
-        "digest": sorted({one["digest"] for one in entries})[0] if entries else None,
+        "digest": min((one["digest"] for one in entries), default=None),
         "scenarios": sorted(entries, key=lambda one: (one["scenario"], one["name"])),
     }
     if soak is not None:

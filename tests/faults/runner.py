@@ -70,7 +70,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"no such scenario: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     chosen = [one for one in scenarios if not wanted or {one.name, str(one.number)} & wanted]
-    screen = Screen()
     try:
         kafka.java()
         kafka.jars()
@@ -80,98 +79,122 @@ def run(options: argparse.Namespace) -> int:
     except (kafka.KafkaUnavailable, toxiproxy.ToxiproxyUnavailable, OSError, ValueError) as error:
         print(f"the fault suite cannot run here: {error}", file=sys.stderr)
         return _MISSING
-    path = options.results or (record.SHORT if options.short else record.LONG)
-    found = record.read(path)
-    entries = {one["name"]: one for one in found["scenarios"]}
-    now = record.digest(bundle)
     folder = Path(tempfile.mkdtemp(prefix="fewnerd-faults-"))
-    screen.say(f"logs are in {folder}; seed {options.seed}, model {bundle[:19]}, code {now[:19]}")
-    failed = []
+    screen = Screen()
+    screen.say(f"seed {options.seed}, model {bundle[:19]}, logs in {folder}")
+    failed = ["all"]
     try:
         with Clusters(folder) as clusters, screen.bars:
-            for one in chosen:
-                before = entries.get(one.name)
-                if options.resume and before and before["passed"] and before["digest"] == now:
-                    if before["form"] == ("short" if options.short else "long"):
-                        screen.say(f"{one.number}. {one.name}: has passed with this very code")
-                        continue
-                try:
-                    entry = _play(one, clusters, reference, options, screen, bundle)
-                except Exception as error:  # noqa: BLE001 - the stage itself: the next one may be better
-                    screen.say("".join(traceback.format_exception(error)))
-                    failed.append(one.name)
-                    clusters.end(one.kind)
-                    continue
-                entries[one.name] = entry
-                known = {each.name for each in scenarios}
-                record.write(
-                    path,
-                    [each for name, each in entries.items() if name in known],
-                    options.seed,
-                    found.get("soak"),
-                )
-                if not entry["passed"]:
-                    failed.append(one.name)
-                if not options.short:
-                    clusters.end(one.kind)  # hundreds of thousands of documents lie there
+            failed = _Run(options, clusters, reference, bundle, screen).play(chosen)
     finally:
         if options.keep or failed:
             screen.say(f"logs are kept in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    screen.say(f"{len(chosen) - len(failed)} of {len(chosen)} passed; written to {path}")
+    screen.say(f"{len(chosen) - len(failed)} of {len(chosen)} passed")
     if failed:
         screen.say(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
-def _play(
-    one: Scenario,
-    clusters: Clusters,
-    reference: Reference,
-    options: argparse.Namespace,
-    screen: Screen,
-    bundle: str,
-) -> dict[str, Any]:
-    """Play a scenario and judge it; what goes wrong on the way counts as failed."""
-    screen.say(f"{one.number}. {one.name}: {one.title}")
-    began = time.monotonic()
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    documents = options.documents or (one.few if options.short else one.documents)
-    bar = screen.bars.add_task(one.name, total=1)
-    reference.close()
-    with Stage(
-        clusters,
-        one.kind,
-        one.name,
-        reference,
-        short=options.short,
-        documents=documents,
-        say=lambda words: screen.say(f"       {words}"),
-        progress=lambda done, of: screen.bars.update(bar, completed=done, total=of),
-        **(one.quick if options.short else one.settings),
-    ) as stage:
-        try:
-            one.play(stage)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next scenario still runs
-            stage.objections.append(("I7", f"not played to its end: {error!r}"))
-            screen.say("".join(traceback.format_exception(error)))
-            stage.cut_short()
-        screen.bars.update(bar, description="reference", completed=0, total=max(1, stage.expected.documents))
-        played = time.monotonic()
-        reference.ensure(stage.expected.documents, lambda count: screen.bars.advance(bar, count))
-        screen.bars.update(bar, description="verifying", total=None)
-        tagged = time.monotonic()
-        verdict = stage.verify()
-        verified = time.monotonic()
-        entry = record.entry(one, stage, verdict, bundle=bundle, when=when)
+class _Run:
+    """Plays scenarios, and keeps the file of results up to date."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        clusters: Clusters,
+        reference: Reference,
+        bundle: str,
+        screen: Screen,
+    ) -> None:
+        self._options, self._clusters, self._screen = options, clusters, screen
+        self._reference, self._bundle = reference, bundle
+        self._form = "short" if options.short else "long"
+        self._path: Path = options.results or (record.SHORT if options.short else record.LONG)
+
+    def play(self, chosen: list[Scenario]) -> list[str]:
+        """Play them in turn; return the names of those that failed."""
+        failed = []
+        for one in chosen:
+            if self._options.resume and self._has_passed(one):
+                self._screen.say(f"{one.number}. {one.name}: has passed with this very code")
+                continue
+            try:
+                entry = self._play(one)
+            except Exception as error:  # noqa: BLE001 - the stage itself broke: the next one may hold
+                self._screen.say("".join(traceback.format_exception(error)))
+                self._clusters.end(one.kind)
+                failed.append(one.name)
+                continue
+            self._put_away(entry)
+            if not entry["passed"]:
+                failed.append(one.name)
+            if not self._options.short:
+                self._clusters.end(one.kind)  # hundreds of thousands of documents lie there
+        return failed
+
+    def _has_passed(self, one: Scenario) -> bool:
+        before = {each["name"]: each for each in record.read(self._path)["scenarios"]}.get(one.name)
+        return (
+            before is not None
+            and before["passed"]
+            and before["form"] == self._form
+            and before["seed"] == self._options.seed
+            and before["digest"] == record.digest(self._bundle)
+        )
+
+    def _put_away(self, entry: dict[str, Any]) -> None:
+        # Read again: another run may have put its own away meanwhile.
+        found = record.read(self._path)
+        entries = {each["name"]: each for each in found["scenarios"]} | {entry["name"]: entry}
+        known = [each for name, each in entries.items() if name in catalogue.SCENARIOS]
+        record.write(self._path, known, self._options.seed, found.get("soak"))
+
+    def _play(self, one: Scenario) -> dict[str, Any]:
+        """Play a scenario and judge it; what goes wrong on the way counts as failed."""
+        options, screen, reference = self._options, self._screen, self._reference
+        screen.say(f"{one.number}. {one.name}: {one.title}")
+        began = time.monotonic()
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        code = record.digest(self._bundle)
+        bar = screen.bars.add_task(one.name, total=1)
+        reference.close()
+        with Stage(
+            self._clusters,
+            one.kind,
+            one.name,
+            reference,
+            short=options.short,
+            documents=options.documents or (one.few if options.short else one.documents),
+            say=lambda words: screen.say(f"       {words}"),
+            progress=lambda done, of: screen.bars.update(bar, completed=done, total=of),
+            **(one.quick if options.short else one.settings),
+        ) as stage:
+            try:
+                one.play(stage)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what there is can be judged
+                stage.objections.append(("I7", f"not played to its end: {error!r}"))
+                screen.say("".join(traceback.format_exception(error)))
+                stage.cut_short()
+            count = stage.expected.documents
+            screen.bars.update(bar, description="reference", completed=0, total=max(1, count))
+            reference.ensure(count, lambda done: screen.bars.advance(bar, done))
+            screen.bars.update(bar, description="verifying", total=None)
+            verdict = stage.verify()
+            if record.digest(self._bundle) != code:
+                verdict.object("I9", "the code was changed while the scenario ran")
+            entry = record.entry(one, stage, verdict, bundle=self._bundle, when=when)
         screen.bars.remove_task(bar)
-    screen.say(f"DEBUG play {played-began:.1f} reference {tagged-played:.1f} verify {verified-tagged:.1f} close {time.monotonic()-verified:.1f}")
-    screen.say(
-        f"       {'passed' if entry['passed'] else 'FAILED'} in {time.monotonic() - began:.0f} s: "
-        f"{entry['documents']:,} documents, {entry['lost']} lost, {entry['duplicates']} duplicates, "
-        f"{entry['kills']} kills, {entry['dead']} dead, {entry['retries']} retries"
-    )
-    for invariant, count in entry["objections"].items():
-        screen.say(f"       {invariant}: {count} objections, such as {entry['examples'][invariant][0][:400]}")
-    return entry
+        self._tell(entry, time.monotonic() - began)
+        return entry
+
+    def _tell(self, entry: dict[str, Any], seconds: float) -> None:
+        say = self._screen.say
+        say(
+            f"       {'passed' if entry['passed'] else 'FAILED'} in {seconds:.0f} s: "
+            f"{entry['documents']:,} documents, {entry['lost']} lost, {entry['duplicates']} duplicates, "
+            f"{entry['kills']} kills, {entry['dead']} dead, {entry['retries']} retries"
+        )
+        for invariant, count in entry["objections"].items():
+            say(f"       {invariant}: {count} objections, such as {entry['examples'][invariant][0][:400]}")

@@ -261,16 +261,16 @@ class Stage:
 
     # -- workers ---------------------------------------------------------------------------------------
 
-    def worker(self, *, faulty: bool = False, bootstrap: str | None = None, **settings: object) -> Worker:
+    def worker(self, *, faulty: bool = False, own: Mapping[str, object] | None = None) -> Worker:
         """Make a worker, not started: the real command, or the one whose tagger takes orders."""
-        own: dict[str, Any] = self.own | {key: str(value) for key, value in settings.items()}
+        changed: dict[str, Any] = self.own | {key: str(value) for key, value in (own or {}).items()}
         worker = Worker(
-            bootstrap or self.cluster.bootstrap,
+            self.cluster.bootstrap,
             self.folder,
             tagger=tagger.ENTRY if faulty else None,
             environment={tagger.ORDERS: str(self.orders)},
             name=f"worker-{next(self._counter)}",
-            **own,
+            **changed,
         )
         self.workers.append(worker)
         self.watch.workers.append(worker)
@@ -278,7 +278,7 @@ class Stage:
 
     def start(self, count: int, *, faulty: bool = False, **settings: object) -> list[Worker]:
         """Start workers, and wait until each has its share."""
-        made = [self.worker(faulty=faulty, **settings) for _ in range(count)]
+        made = [self.worker(faulty=faulty, own=settings) for _ in range(count)]
         for worker in made:
             worker.start(wait=False)
         for worker in made:
@@ -426,7 +426,9 @@ class Stage:
             until("every partition has an owner", lambda: not self._unowned(), seconds)
         except AssertionError:
             self.objections.append(("I7", f"nobody owns {self._unowned()}"))
-        self.stop_workers([one for one in self.workers if one._process is not None and one.process.status is None])
+        self.stop_workers(
+            [one for one in self.workers if one._process is not None and one.process.status is None]
+        )
         self.figures["seconds"] = round(time.time() - self.began, 1)
 
     def cut_short(self) -> None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.tagger import Entity, ModelInfo, Tagger
+    from fewnerd_stream.delivery.process import TaggerLike
+    from fewnerd_stream.documents import EntityLike, ModelLike
 
 ENTRY: Final = "tests.faults.tagger:load"
 ORDERS: Final = "FAULTS_ORDERS"
@@ -40,7 +41,7 @@ class FaultyTagger:
     document; ``slow``: take so many times as long.
     """
 
-    def __init__(self, tagger: Tagger, path: Path) -> None:
+    def __init__(self, tagger: TaggerLike, path: Path) -> None:
         """Wrap a tagger; the orders are in the file at ``path``, if it exists."""
         self._tagger = tagger
         self._path = path
@@ -48,16 +49,11 @@ class FaultyTagger:
         self._orders: dict[str, Any] = {}
 
     @property
-    def info(self) -> ModelInfo:
+    def info(self) -> ModelLike:
         """What the real one is."""
         return self._tagger.info
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What the real one finds."""
-        return self._tagger.labels
-
-    def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
+    def tag(self, texts: Sequence[str]) -> Sequence[Sequence[EntityLike]]:
         """Obey, then tag."""
         orders = self._current()
         numbers = {int(match[1]) for text in texts if (match := _NUMBER.search(text))} if orders else set()
@@ -79,10 +75,6 @@ class FaultyTagger:
         if orders.get("slow"):
             time.sleep((orders["slow"] - 1) * (time.monotonic() - started))
         return found
-
-    def close(self) -> None:
-        """Close the real one."""
-        self._tagger.close()
 
     def _current(self) -> dict[str, Any]:
         try:

@@ -363,7 +363,7 @@ class Verifier:
         if found is None:
             return
         part, number, unit = found
-        partition, offset, attempt, replay = unit
+        _, offset, attempt, replay = unit
         reason = (_header(message, _OURS + "reason") or b"").decode()
         self.verdict.reasons[reason] += 1
         wanted = self._expected.reason(number, replay)

@@ -65,7 +65,7 @@ def _poisoned(seed: int, specials: list[str | Tagged], large: int) -> Iterator[t
 @scenario(
     6,
     "fuzz",
-    "10,000 fuzzed inputs, grown from the real format at every level of it",
+    "fuzzed inputs, grown from the real format at every level of it",
     documents=20_000,
     few=1_500,
 )

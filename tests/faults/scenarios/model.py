@@ -32,7 +32,7 @@ _SOONER: Final = {"retry_delays": "0.5,1,2"}
     quick=_SOONER,
 )
 def model_documents(stage: Stage) -> None:
-    """Those documents go through all retries to the dead letters, and no other does."""
+    """See that those documents go through all retries to the dead letters, and no other does."""
     stage.order(documents=_SHARE)
     stage.expected.dies = lambda number, _: "model-error" if chosen(number, _SHARE) else None
     stage.start(2, faulty=True)
@@ -53,7 +53,7 @@ def model_documents(stage: Stage) -> None:
     quick=_SOONER,
 )
 def model_calls(stage: Stage) -> None:
-    """Nothing comes of it but some retries."""
+    """See that nothing comes of it but some retries."""
     stage.order(calls=_SHARE)
     stage.start(2, faulty=True)
     stage.load(backlog=1000, limit=stage.documents)
@@ -64,7 +64,7 @@ def model_calls(stage: Stage) -> None:
 
 @scenario(7, "model-always", "a model that always raises, for a while", documents=10_000, few=800)
 def model_always(stage: Stage) -> None:
-    """Nothing is handed over, retried or dead while the model is broken."""
+    """See that nothing is handed over, retried or dead while the model is broken."""
     workers = stage.start(2, faulty=True)
     stage.load(backlog=1000)
     stage.flow(200)
@@ -95,7 +95,7 @@ def model_always(stage: Stage) -> None:
     quick={"inference_timeout": "4", "instance_id": "one"},
 )
 def model_hangs(stage: Stage) -> None:
-    """The worker gives itself up, again and again, until the document is found out."""
+    """Let the worker give itself up, again and again, until the document is found out."""
     _culprit(stage, Exit.WATCHDOG, hang=_CULPRIT)
 
 
@@ -109,7 +109,7 @@ def model_hangs(stage: Stage) -> None:
     quick={"instance_id": "one"},
 )
 def model_dies(stage: Stage) -> None:
-    """The process dies, again and again, until the document is found out."""
+    """Let the process die, again and again, until the document is found out."""
     _culprit(stage, -9, die=_CULPRIT)
 
 
@@ -138,7 +138,7 @@ def _culprit(stage: Stage, status: int, **orders: int) -> None:
 
 @scenario(7, "model-slow", "a model that is 50 times slower", documents=1_500, few=250)
 def model_slow(stage: Stage) -> None:
-    """Reading slows down with it, and the group keeps its members."""
+    """See that reading slows down with it, and that the group keeps its members."""
     stage.order(slow=50)
     stage.start(2, faulty=True)
     before = stage.ask(stage.group.owners)
@@ -156,11 +156,11 @@ def model_slow(stage: Stage) -> None:
 
 @scenario(7, "corrupt-bundle", "a bundle that is not whole, at start", documents=500, few=200)
 def corrupt_bundle(stage: Stage) -> None:
-    """A worker refuses it with exit code 5, and takes nothing; a good one then does all."""
+    """See that a worker refuses it with exit code 5, and takes nothing; a good one then does all."""
     stage.load(backlog=10_000, limit=stage.documents)
     stage.until("all is sent", stage.loader.done)
     for what in ("graph cut short", "graph damaged", "no tokenizer", "config is no JSON"):
-        worker = stage.worker(model=_damaged(stage, what)).start(wait=False)
+        worker = stage.worker(own={"model": _damaged(stage, what)}).start(wait=False)
         status = worker.wait(120)
         if status != Exit.MODEL:
             stage.objections.append(("I8", f"{what}: ended with status {status}, not {Exit.MODEL:d}"))

@@ -53,20 +53,14 @@ def topic_trouble(stage: Stage) -> None:
     stage.load(backlog=500)
     stage.flow(200)
     retry, dead = stage.names.retries[0], stage.names.dead
-    troubles: list[tuple[str, str, Callable[[], None], Callable[[], None]]] = []
-    for topic in (retry, dead):
-        troubles += [
-            (topic, "takes nothing", lambda t=topic: _refuse(stage, t), lambda t=topic: _accept(stage, t)),
-            (topic, "is forbidden", lambda t=topic: _forbid(stage, t), lambda t=topic: _allow(stage, t)),
-            (topic, "is gone", lambda t=topic: _delete(stage, t), stage.create_topics),
-        ]
+    troubles = [(topic, *trouble) for topic in (retry, dead) for trouble in _TROUBLES]
     for done, (topic, what, harm, undo) in enumerate(troubles):
         stage.progress(done, len(troubles))
-        harm()
+        harm(stage, topic)
         stage.fault(f"{topic.removeprefix(stage.names.input)[1:]} {what}")
         stage.until(f"a worker says that {topic} {what}", lambda: _waiting(stage), 120)
         stage.sleep(stage.pick(20, 3))
-        undo()
+        undo(stage, topic)
         stage.fault("")
         stage.flow(200)
     while stage.loader.sent < stage.documents:
@@ -137,3 +131,15 @@ def _delete(stage: Stage, topic: str) -> None:
     stage.archive.setdefault(topic, []).extend(stage.read(topic))
     delete_topics(stage.cluster.direct, [topic])
     stage.load(backlog=500)
+
+
+def _create(stage: Stage, _topic: str) -> None:
+    stage.create_topics()
+
+
+_TROUBLES: Final[tuple[tuple[str, Callable[[Stage, str], None], Callable[[Stage, str], None]], ...]] = (
+    ("takes nothing", _refuse, _accept),
+    ("is forbidden", _forbid, _allow),
+    ("is gone", _delete, _create),
+)
+"""What can be the matter with a topic, how to bring it about, and how to undo it."""
