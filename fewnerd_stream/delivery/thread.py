@@ -13,6 +13,8 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
+from fewnerd_stream.delivery import wire
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         settings = self.app.delivery.settings
+        wire.read_any_header()
         self._assignor = RoundRobinPartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             **settings.client_options(),
