@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import threading
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -16,7 +14,8 @@ from model.bundle import Bundle, ModelInfo, open_bundle
 from model.cores import permitted_cores
 from model.graph import Graph
 from model.pieces import Encoder, Pieces
-from model.pool import Pool, PoolClosedError
+from model.pool import Pool
+from model.slabs import Board, Slab, parts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
-
-# Padded pieces in a batch: more are no faster, and their activations leave a core's own cache.
-BATCH_PIECES: Final = 256
-# Texts, and code points, that are tokenized, batched and decoded together.
-SLAB_TEXTS: Final = 256
-SLAB_LENGTH: Final = 262_144
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +59,7 @@ class Tagger:
         self._thresholds = thresholds
         self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
         self._pool = Pool(threads, "tagger")
+        self._board = Board()
 
     @classmethod
     def load(
@@ -125,7 +119,7 @@ class Tagger:
             scores = np.zeros((len(spans), len(self.bundle.labels)), np.float32)
             for group in self.batches(pieces):
                 words = np.concatenate([np.arange(window.word, window.past) for window in group])
-                scores[words] = self.infer(pieces, group)
+                scores[words] = self.infer([(pieces, group)])
             out.append((spans, decode.log_probabilities(scores)))
         return out
 
@@ -143,12 +137,12 @@ class Tagger:
         """Close it."""
         self.close()
 
-    def _slabs(self, texts: Sequence[str]) -> Iterator[_Slab]:
+    def _slabs(self, texts: Sequence[str]) -> Iterator[Slab]:
         """Yield the texts' slabs in order, each begun while the one before it still runs."""
-        begun: deque[_Slab] = deque()
+        begun: deque[Slab] = deque()
         try:
-            for part in _parts(texts):
-                begun.append(_Slab(self, self._pool, part))
+            for part in parts(texts):
+                begun.append(Slab(self, self._pool, self._board, part))
                 if len(begun) > 1 + self.threads // 2:
                     yield begun.popleft()
             while begun:
@@ -167,23 +161,31 @@ class Tagger:
             overlap=self.bundle.overlap,
         )
         lengths = [window.end - window.start + 2 for window in all_windows]
-        groups = windows.batches(lengths, BATCH_PIECES)
+        groups = windows.batches(lengths, windows.BATCH_PIECES)
         return [[all_windows[index] for index in group] for group in groups]
 
-    def infer(self, pieces: Pieces, group: Sequence[windows.Window]) -> Floats:
+    def encode(self, texts: Sequence[str]) -> Pieces:
+        """Return the texts' pieces and words."""
+        return self._encoder.encode(texts)
+
+    def infer(self, batch: Sequence[tuple[Pieces, Sequence[windows.Window]]]) -> Floats:
         """Run the graph once and return the scores of the windows' words, one window after the other."""
         begin, end, pad = self.bundle.specials
-        width = max(window.end - window.start for window in group) + 2
-        ids = np.full((len(group), width), pad, np.int64)
-        mask = np.zeros((len(group), width), np.int64)
+        width = max(window.end - window.start for _, group in batch for window in group) + 2
+        rows = sum(len(group) for _, group in batch)
+        ids = np.full((rows, width), pad, np.int64)
+        mask = np.zeros((rows, width), np.int64)
         ids[:, 0] = begin
         places: list[Ints] = []
-        for row, window in enumerate(group):
-            size = window.end - window.start
-            ids[row, 1 : size + 1] = pieces.ids[window.start : window.end]
-            ids[row, size + 1] = end
-            mask[row, : size + 2] = 1
-            places.append(pieces.first[window.word : window.past] + (row * width + 1 - window.start))
+        row = 0
+        for pieces, group in batch:
+            for window in group:
+                size = window.end - window.start
+                ids[row, 1 : size + 1] = pieces.ids[window.start : window.end]
+                ids[row, size + 1] = end
+                mask[row, : size + 2] = 1
+                places.append(pieces.first[window.word : window.past] + (row * width + 1 - window.start))
+                row += 1
         return self._graph.scores(ids, mask, np.concatenate(places))
 
     def entities(
@@ -220,84 +222,6 @@ class Tagger:
                 Entity(texts[owner][start:end], start, end, coarse, fine, names[label], score)
             )
         return found
-
-
-class _Slab:
-    """Some texts on their way through the pool: tokenized and batched, inferred batch by batch, decoded."""
-
-    def __init__(self, tagger: Tagger, pool: Pool, texts: Sequence[str]) -> None:
-        self._tagger, self._pool, self._texts = tagger, pool, texts
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-        self._failure: BaseException | None = None
-        self._parts: list[tuple[Ints, Floats]] = []
-        self._left = 0
-        self._found: list[list[Entity]] = []
-        pool.submit([self._prepare])
-
-    def collect(self) -> list[list[Entity]]:
-        """Wait for the texts' entities; raise what went wrong on the way."""
-        self._done.wait()
-        if self._failure is not None:
-            raise self._failure
-        return self._found
-
-    def abandon(self) -> None:
-        """Do no more for these texts: nobody waits for them."""
-        self._fail(PoolClosedError("abandoned"))
-
-    def _fail(self, failure: BaseException) -> None:
-        self._failure = self._failure or failure
-        self._done.set()
-
-    def _prepare(self) -> None:
-        try:
-            pieces = self._tagger._encoder.encode(self._texts)  # noqa: SLF001 - a slab is the tagger's own
-            groups = self._tagger.batches(pieces)
-            if groups:
-                self._left = len(groups)
-                self._pool.submit(functools.partial(self._infer, pieces, group) for group in groups)
-            else:
-                self._found = [[] for _ in self._texts]
-                self._done.set()
-        except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
-            self._fail(failure)
-
-    def _infer(self, pieces: Pieces, group: Sequence[windows.Window]) -> None:
-        if self._done.is_set():
-            return
-        try:
-            logits = self._tagger.infer(pieces, group)
-            rows = decode.undecided(logits, self._tagger.bundle.decoding)
-            words = np.concatenate([np.arange(window.word, window.past) for window in group])[rows]
-            with self._lock:
-                self._parts.append((words, logits[rows]))
-                self._left -= 1
-                last = not self._left
-            if last:
-                self._decode(pieces)
-        except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
-            self._fail(failure)
-
-    def _decode(self, pieces: Pieces) -> None:
-        words = np.concatenate([part[0] for part in self._parts])
-        order = np.argsort(words)
-        logits = np.concatenate([part[1] for part in self._parts])[order]
-        self._parts.clear()
-        self._found = self._tagger.entities(self._texts, pieces, words[order], logits)
-        self._done.set()
-
-
-def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut the texts into runs of bounded number and length; a longer text is a run of its own."""
-    first = length = 0
-    for number, text in enumerate(texts):
-        if number > first and (number - first == SLAB_TEXTS or length + len(text) > SLAB_LENGTH):
-            yield texts[first:number]
-            first, length = number, 0
-        length += len(text)
-    if first < len(texts):
-        yield texts[first:]
 
 
 def _thresholds(

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 
-# Fitted to run times of the INT8 graph in one thread, 1 to 16 rows of 8 to 256 pieces; the unit is a piece.
-_COST_OF_BATCH: Final = 16.0
-_COST_OF_LENGTH: Final = 0.0037
+# Padded pieces in a batch: more are no faster, and their activations leave a core's own cache.
+BATCH_PIECES: Final = 384
+# Fitted to run times of the INT8 graph, in one thread and in two, on batches as they come; the unit is a piece.
+COST_OF_BATCH: Final = 30.0
+_COST_OF_LENGTH: Final = 0.0033
 
 
 class Window(NamedTuple):
@@ -117,7 +119,7 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     cut = [0] * (len(order) + 1)
     for begin, longest in enumerate(ordered):
         row = longest * (1 + longest * _COST_OF_LENGTH)
-        cost = least[begin] + _COST_OF_BATCH
+        cost = least[begin] + COST_OF_BATCH
         for past in range(begin + 1, min(len(order), begin + max(1, budget // longest)) + 1):
             cost += row
             if cost < least[past]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import tagger as module
+from model import windows
 from model.bundle import FUSED, BundleError
 from model.parity import write_parity
 from model.tagger import Entity, Tagger
@@ -60,7 +60,7 @@ def test_a_documents_result_does_not_depend_on_its_batch(
     assert_same([tagger.tag([text])[0] for text in texts], together)
     order = draw.sample(range(count), count)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BATCH_PIECES", budget)
+        patch.setattr(windows, "BATCH_PIECES", budget)
         shuffled = tagger.tag([texts[place] for place in order])
     assert_same([shuffled[order.index(place)] for place in range(count)], together)
 
