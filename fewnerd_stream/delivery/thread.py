@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
+from mode import Service
 
 from fewnerd_stream.delivery import wire
 
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
 METADATA_AGE_MS = 30_000
 FETCH_WAIT_MS = 500
+# What the coordinator answers to a member whose partitions are still its own.
+_KNOWN = (NoError.errno, RebalanceInProgressError.errno)
+_LOOK_SECONDS = 1.0
+_LEAVE_SECONDS = 2.0
 
 
 class Fetched(dict[Any, list[Any]]):
@@ -37,6 +45,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that talks to the broker; its client is built from this package's settings."""
 
     heard_at: float = 0.0
+    # Why the client will not do anything any more.
+    broken: str = ""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         settings = self.app.delivery.settings
@@ -68,18 +78,72 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start the client, and note from then on when the group's coordinator was last heard from."""
         await super().on_start()
-        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public tells the last heartbeat
-        beat = coordinator._do_heartbeat  # noqa: SLF001
+        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public tells the last answer
+        send = coordinator._send_req  # noqa: SLF001
 
-        async def noted() -> Any:
+        async def noted(request: Any) -> Any:
             # The time of asking: an answer can be old when the process was stopped while it waited.
             asked = time.monotonic()
-            good = await beat()
-            if good:
-                self.heard_at = asked
-            return good
+            response = await send(request)
+            if isinstance(request, HeartbeatRequest | SyncGroupRequest) and response.error_code in _KNOWN:
+                self.heard_at = max(self.heard_at, asked)
+            return response
 
-        coordinator._do_heartbeat = noted  # noqa: SLF001
+        coordinator._send_req = noted  # noqa: SLF001
+
+    @Service.task
+    async def _watch(self) -> None:
+        """Take notice of the client's errors: aiokafka keeps them for a ``getmany`` that Faust avoids."""
+        while not self.should_stop:
+            await self.sleep(_LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Clear an error that holds the coordination up, so that it goes on; note one that ended it."""
+        if self.should_stop:
+            return
+        coordinator, fetcher = self.client._coordinator, self.client._fetcher  # noqa: SLF001 - nothing public does
+        for task in (coordinator._coordination_task, fetcher._fetch_task):  # noqa: SLF001
+            if task.done():
+                error = None if task.cancelled() else task.exception()
+                self.broken = f"the Kafka client has stopped working: {error!r}"
+                return
+        try:
+            coordinator.check_errors()
+        except KafkaError as error:
+            said = f"the group's coordinator: {error!r}"
+            self.parent_loop.call_soon_threadsafe(self.app.delivery.progress.waiting, said)
+        beat = coordinator._heartbeat_task  # noqa: SLF001
+        if beat is not None and beat.done() and not beat.cancelled() and beat.exception() is not None:
+            # Nothing else would start it again.
+            coordinator.request_rejoin()
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group at once, also from the middle of a join."""
+        if self._consumer is not None:
+            await self._leave(self._consumer)
+        await super().on_thread_stop()
+
+    @staticmethod
+    async def _leave(client: aiokafka.AIOKafkaConsumer) -> None:
+        # A join is answered only when the whole group has joined, and aiokafka waits for that before it
+        # leaves; on the connection on which it waits, the broker would not read the leave either.
+        coordinator = client._coordinator  # noqa: SLF001 - nothing public ends a join
+        task = coordinator._coordination_task  # noqa: SLF001
+        if task.done() or not client._subscription.reassignment_in_progress:  # noqa: SLF001
+            return
+        task.cancel()
+        await asyncio.wait({task}, timeout=_LEAVE_SECONDS)
+        known = coordinator.member_id and coordinator.coordinator_id is not None
+        if known and coordinator._group_instance_id is None:  # noqa: SLF001
+            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+            leaving = client._client.send(coordinator.coordinator_id, request)  # noqa: SLF001
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(leaving, _LEAVE_SECONDS)
+        coordinator.reset_generation()
+
+    def close(self) -> None:
+        """Do nothing: Faust would close the client from the wrong thread, while the drain still commits."""
 
     @property
     def client(self) -> aiokafka.AIOKafkaConsumer:

@@ -67,6 +67,8 @@ def check_faust() -> None:
         (driver.Consumer, "_getmany"),
         (driver.Consumer, "_wait_next_records"),
         (driver.Consumer, "_get_active_partitions"),
+        (driver.Consumer, "perform_seek"),
+        (driver.Consumer, "verify_all_partitions_active"),
         (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
         (driver.AIOKafkaConsumerThread, "_fetch_records"),
         (driver.Producer, "_new_producer"),
@@ -197,6 +199,9 @@ class Consumer(driver.Consumer):
                 out[TopicPartition(*partition)] = kept
         return out
 
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: the watchdog looks at what is handed over, and Faust's look can fail in a rebalance."""
+
     async def perform_seek(self) -> None:
         """Read on behind what was delivered. Faust's own seeks to the commit, and not at all where that is 0."""
         ledger = self.delivery.ledger
@@ -240,6 +245,11 @@ class Consumer(driver.Consumer):
         """Whether the group still knows this worker, as far as it has heard."""
         return self._thread.is_member()
 
+    @property
+    def broken(self) -> str:
+        """Why the client will not do anything any more, or nothing."""
+        return self._thread.broken
+
     def lag(self) -> int | None:
         """Return how many offsets are not handed over yet, or None before the broker has told."""
         total = 0
@@ -269,13 +279,17 @@ class Consumer(driver.Consumer):
         """Drain and commit before letting go; Faust would drop its lists before it commits them."""
         self.delivery.progress.rebalancing()
         self.parking.drop()
-        await super().on_partitions_revoked(revoked)
+        if self.app.should_stop:
+            await self.wait_empty()
+        else:
+            await super().on_partitions_revoked(revoked)
         # Rebalances are eager: every partition is let go, and comes back with the next assignment.
         self.delivery.forget()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Find out where each partition stands, before anything is fetched from it."""
-        self._thread.heard_at = time.monotonic()
+        if self.app.should_stop:
+            return
         self.parking.drop()
         self.delivery.forget()
         partitions = [Partition(tp.topic, tp.partition) for tp in sorted(assigned)]

@@ -48,6 +48,8 @@ class Watchdog:
         if idle:
             progress.moved()
         self.write()
+        if state.consumer is not None and state.consumer.broken:
+            state.end(state.consumer.broken, Exit.FAILURE)
         stuck = time.monotonic() - progress.moved_at
         if stuck > patience:
             reason = progress.reason or "no document was handed over"
