@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fewnerd_stream.worker")
 
 _LONG = 1_000_000.0
+# With the drain, just less than an operator waits for.
+_FAREWELL = 4.5
 
 
 class App(faust.App):
@@ -37,12 +40,30 @@ class App(faust.App):
     delivery: State
     pipeline: Pipeline
     watchdog: Watchdog
+    last_resort: threading.Timer | None = None
 
     async def on_start(self) -> None:
         """Start publishing, committing and watching before anything is read; a failure ends the worker."""
         await super().on_start()
         for task in (self.pipeline.run(), self.delivery.committer.run(), self.watchdog.run()):
             self.add_future(task)
+
+    async def on_stop(self) -> None:
+        """Stop; by force, if a broker that does not answer keeps the clients from closing.
+
+        By then all that can be committed is, and the rest comes again.
+        """
+        self.last_resort = threading.Timer(self.delivery.settings.drain + _FAREWELL, self._end_by_force)
+        self.last_resort.daemon = True
+        self.last_resort.start()
+        await super().on_stop()
+
+    def _end_by_force(self) -> None:
+        log.warning("the clients do not close: ending all the same")
+        self.delivery.progress.stopped("its clients did not close")
+        self.watchdog.write()
+        logging.shutdown()
+        os._exit(Exit.FAILURE if self.crashed else Exit.OK)
 
 
 def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], None]) -> App:
@@ -145,6 +166,8 @@ def run_worker(
         code = stopped.code if isinstance(stopped.code, int) else Exit.FAILURE
     else:  # pragma: no cover - the call above always raises
         code = Exit.OK
+    if app.last_resort is not None:
+        app.last_resort.cancel()
     app.delivery.progress.stopped()
     app.watchdog.write()
     app.watchdog.say()

@@ -28,6 +28,29 @@ _QUIET: Final = {
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+class SeldomRepeats(logging.Filter):
+    """Lets a library's line through once in ten seconds: without a broker it says the same many times a second."""
+
+    def __init__(self, library: str, seconds: float = 10.0) -> None:
+        """Watch one library's loggers."""
+        super().__init__()
+        self._library = library
+        self._seconds = seconds
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell lines apart by their text before anything is filled in."""
+        if record.name.partition(".")[0] != self._library:
+            return True
+        line = record.name, str(record.msg)
+        if record.created - self._said.get(line, -self._seconds) < self._seconds:
+            return False
+        if len(self._said) > 1000:  # noqa: PLR2004 - a bound on what is remembered, of no other meaning
+            self._said.clear()
+        self._said[line] = record.created
+        return True
+
+
 class TextFormatter(logging.Formatter):
     """``2026-01-31 12:00:00.123 INFO worker: message``, in colours where somebody looks."""
 
@@ -94,6 +117,8 @@ def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
         formatter = TextFormatter(colours=stream.isatty() and not os.environ.get("NO_COLOR"))
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    if settings.log_level != "debug":
+        handler.addFilter(SeldomRepeats("aiokafka"))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -51,7 +51,7 @@ def keep_up(worker: Worker, stream: Flow, done: Callable[[], bool], *, most: int
 
 
 def test_a_poisoned_window_loses_only_its_poison(flow: Callable[..., Flow]) -> None:
-    """Documents on which the model fails leave their windows one by one; the rest of each window is enriched at once."""
+    """Documents on which the model fails leave their windows one by one; the rest is enriched at once."""
     stream = flow(partitions=1, retry_delays="0.3,0.5", window_size=32)
     bad = {n: f"Siemens {n} !fail" for n in (3, 40, 41, 42, 99)}
     stream.send(around(bad, 100))
@@ -134,7 +134,7 @@ def test_a_document_on_which_the_model_hangs_is_dead_of_it(flow: Callable[..., F
 
 
 def test_a_broken_model_sends_nothing_to_the_dead(flow: Callable[..., Flow]) -> None:
-    """A model that fails on all texts holds everything, exits with the watchdog's code, and kills no document, however often it starts."""
+    """A model that fails on all texts holds everything: exit 6, and no document dies of it, however often."""
     stream = flow(
         partitions=1, patience=4, session_timeout=2, request_timeout=3, inference_timeout=3, window_size=4
     )

@@ -9,7 +9,7 @@ from fewnerd_stream import topics
 from fewnerd_stream.settings import Settings, load_settings
 from tests.support import clients
 from tests.support.processes import until
-from tests.support.workers import QUICK, WORDS, Worker
+from tests.support.workers import QUICK, UNCHECKED, WORDS, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,10 +66,13 @@ class Flow:
         self._tally = tally
         asyncio.run(topics.create_topics(self.settings))
 
-    def worker(self, *, tagger: str | None = WORDS, start: bool = True, **settings: object) -> Worker:
-        """Make a worker of this flow, by default started and with partitions assigned."""
+    def worker(
+        self, *, tagger: str | None = WORDS, start: bool = True, checked: bool = True, **settings: object
+    ) -> Worker:
+        """Make a worker of this flow, by default started, with partitions assigned, and its topics checked."""
         own: dict[str, Any] = self._own | {key: str(value) for key, value in settings.items()}
-        worker = Worker(self.bootstrap, self.folder, tagger=tagger, **own)
+        environment = None if checked else {UNCHECKED: "1"}
+        worker = Worker(self.bootstrap, self.folder, tagger=tagger, environment=environment, **own)
         self.workers.append(worker)
         if start:
             self.start(worker)

@@ -126,3 +126,16 @@ def test_colours_are_for_terminals(
     setup_logging(load_settings(), stream)
     logging.getLogger("x").error("y")
     assert ("\x1b[" in stream.getvalue()) == coloured
+
+
+def test_a_library_that_repeats_itself_is_heard_once() -> None:
+    """Without a broker its client says the same many times a second; our own lines are never held back."""
+    out = io.StringIO()
+    setup_logging(load_settings(), out)
+    for number in range(5):
+        logging.getLogger("aiokafka").error("cannot reach node %d", number)
+        logging.getLogger("aiokafka.consumer.fetcher").error("cannot reach node %d", number)
+        logging.getLogger("fewnerd_stream.worker").error("cannot go on: %d", number)
+    lines = out.getvalue().splitlines()
+    assert sum("aiokafka" in line for line in lines) == 2
+    assert sum("cannot go on" in line for line in lines) == 5
