@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +21,15 @@ if TYPE_CHECKING:
     from fewnerd_stream.delivery.state import State
 
 _LAST_COMMIT_SECONDS = 3.0
+_AGAIN = 0.1
+# The group has moved on: whoever has the partitions now reads again from the last commit.
+_TOO_LATE = (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
 
 class Committer:
@@ -23,7 +39,6 @@ class Committer:
         """Start with nothing to commit."""
         self._state = state
         self._lock = asyncio.Lock()
-        self._storing: asyncio.Future[None] | None = None
         self._wanted = asyncio.Event()
 
     def kick(self) -> None:
@@ -58,10 +73,14 @@ class Committer:
                 self._state.starts.let_go(counted)
             return stored
 
-    async def survived(self, partitions: Iterable[Partition]) -> None:
+    async def survived(self, partitions: Iterable[Partition]) -> bool:
         """Take back the starts at the heads of partitions: what is not done yet has not ended the process."""
         async with self._lock:
-            await self._store(self._state.starts.let_go(partitions))
+            taken_back = self._state.starts.let_go(partitions)
+            stored = await self._store(taken_back)
+            if not stored:
+                self._state.starts.count(taken_back)
+            return stored
 
     async def last(self) -> None:
         """Commit before the partitions go, within seconds, and take back the starts: the process lives."""
@@ -71,13 +90,11 @@ class Committer:
             self._state.progress.complain("the last commit before letting go was not answered in time")
 
     async def _last(self) -> None:
-        await self.commit()
-        await self.survived(self._state.ledger.assigned)
-
-    def abandon(self) -> None:
-        """Give up the commit that is under way: tried again later, it would speak for another generation."""
-        if self._storing is not None:
-            self._storing.cancel()
+        claim = self._state.claim()
+        while not claim.lost():
+            if await self.commit() and await self.survived(self._state.ledger.assigned):
+                return
+            await asyncio.sleep(_AGAIN)
 
     async def _store(self, offsets: dict[Partition, int]) -> bool:
         state = self._state
@@ -86,24 +103,14 @@ class Committer:
         if state.consumer is None:
             return False
         epoch = state.ledger.epoch
-        plan = {p: (o, state.starts.metadata(p)) for p, o in offsets.items()}
-        storing = self._storing = asyncio.ensure_future(state.consumer.store(plan))
         try:
-            await asyncio.wait({storing})
-        finally:
-            storing.cancel()
-        if storing.cancelled():
+            await state.consumer.store({p: (o, state.starts.metadata(p)) for p, o in offsets.items()})
+        except _TOO_LATE as error:
+            state.progress.note(f"a commit came too late: {error!r}")
             return False
-        error = storing.exception()
-        if isinstance(error, CommitFailedError | IllegalStateError):
-            # The group has moved on: whoever has the partitions now reads again from the last commit.
-            state.progress.note(f"a commit came too late: {error}")
-            return False
-        if isinstance(error, KafkaError):
+        except KafkaError as error:
             state.progress.complain(f"cannot commit: {error!r}")
             return False
-        if error is not None:
-            raise error
         if epoch == state.ledger.epoch:
             for partition, offset in offsets.items():
                 state.ledger.commit(partition, offset)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
 
 _DRAIN_STEP = 0.02
+_OWNERSHIP_STEP = 0.1
+
+
+class Dropped(Exception):  # noqa: N818 - an outcome: the window is no longer ours, and comes again to its owner
+    """The partitions went to another worker before the window was published."""
 
 
 class State:
@@ -46,14 +51,9 @@ class State:
         self.ledger.assign(partition, committed)
         self.starts.assign(partition, committed, metadata)
 
-    def let_go(self) -> None:
-        """Let nothing that was taken until now be published or committed any more."""
-        self.ledger.next_epoch()
-        self.committer.abandon()
-
     def forget(self) -> None:
-        """Close all accounts, and let go of what was taken."""
-        self.let_go()
+        """Close all accounts, and let nothing that was taken until now be published any more."""
+        self.ledger.next_epoch()
         partitions = self.ledger.assigned
         self.ledger.revoke(partitions)
         self.starts.revoke(partitions)
@@ -67,6 +67,10 @@ class State:
         """Whether the group's coordinator answered within the session timeout."""
         return self.consumer is not None and self.consumer.heard_recently()
 
+    def claim(self) -> Claim:
+        """Claim what is taken now."""
+        return Claim(self, self.ledger.epoch)
+
     async def drain(self, busy: Callable[[], bool]) -> bool:
         """Wait until nothing taken is at work, at most for the drain's length; return whether that came."""
         self.progress.draining()
@@ -76,3 +80,32 @@ class State:
             self.committer.kick()
             await asyncio.sleep(_DRAIN_STEP)
         return not busy()
+
+
+class Claim:
+    """What was taken in one epoch: whether it is still this worker's to publish."""
+
+    def __init__(self, state: State, epoch: int) -> None:
+        """Claim what was taken in an epoch."""
+        self._state = state
+        self._epoch = epoch
+
+    def lost(self) -> bool:
+        """Whether it certainly is not ours any more."""
+        return not self._state.owns(self._epoch)
+
+    def sure(self) -> bool:
+        """Whether it is ours: a worker that was frozen may own nothing, and not know it yet."""
+        return not self.lost() and self._state.consumer_heard()
+
+    async def wait(self) -> None:
+        """Wait until it is surely ours.
+
+        Raises:
+            Dropped: it is not ours any more.
+        """
+        while not self.sure():
+            if self.lost():
+                raise Dropped
+            self._state.progress.waiting("the group's coordinator has not answered for a session's length")
+            await asyncio.sleep(_OWNERSHIP_STEP)

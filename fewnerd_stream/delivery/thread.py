@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError
+from aiokafka.errors import CommitFailedError, KafkaError, NoError, RebalanceInProgressError
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -172,6 +172,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if state is not None and state.has_valid_position:
                 positions[tp] = state.position
         return Fetched(records, positions)
+
+    async def commit_once(self, plan: Mapping[Any, Any], generation: int) -> None:
+        """Commit in a generation or not at all: aiokafka's own tries go on into the next one.
+
+        Raises:
+            KafkaError: it is not stored, as far as is known.
+        """
+        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public commits for one generation
+        async with coordinator._commit_lock:  # noqa: SLF001
+            if coordinator.generation != generation:
+                raise CommitFailedError("the group has shared its partitions out anew")
+            await coordinator._do_commit_offsets(None, plan)  # noqa: SLF001
 
     async def go_to(self, places: Mapping[Partition, int]) -> None:
         """Read on from these offsets, as far as the partitions are still assigned."""

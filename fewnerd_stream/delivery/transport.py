@@ -107,6 +107,7 @@ class Consumer(driver.Consumer):
         self.parking: Parking[Any] = Parking(self._due)
         self._read_offset = _Unread()
         self._places = Places(self.delivery, self)
+        self._generation = -1
 
     @property
     def thread(self) -> ConsumerThread:
@@ -233,7 +234,7 @@ class Consumer(driver.Consumer):
             KafkaError: the group's coordinator did not take it.
         """
         plan = {TopicPartition(*p): OffsetAndMetadata(*value) for p, value in offsets.items()}
-        await self._thread.here(self._thread.client.commit(plan))
+        await self._thread.here(self._thread.commit_once(plan, self._generation))
 
     # -- ownership -------------------------------------------------------------------------------------
 
@@ -273,7 +274,9 @@ class Consumer(driver.Consumer):
         for message in list(self._unacked_messages):
             message.acked = True
         self._unacked_messages.clear()
-        self.delivery.let_go()
+        if self.app.should_stop:
+            # What is still at work must not be published while the services end: nobody would commit it.
+            self.delivery.forget()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drain and commit before letting go; Faust would drop its lists before it commits them."""
@@ -292,6 +295,7 @@ class Consumer(driver.Consumer):
             return
         self.parking.drop()
         self.delivery.forget()
+        self._generation = generation_id
         partitions = [Partition(tp.topic, tp.partition) for tp in sorted(assigned)]
         while partitions and not self.app.should_stop:
             try:

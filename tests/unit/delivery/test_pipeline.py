@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka.errors import NotEnoughReplicasError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotEnoughReplicasError
 
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.pipeline import Pipeline
@@ -237,6 +237,23 @@ async def test_a_worker_that_was_frozen_publishes_nothing_until_it_hears_from_th
     bench.group.member = False
     await bench.until(lambda: bench.state.progress.counts["dropped"] == 1)
     assert bench.broker.stored == []
+
+
+async def test_the_last_commit_is_tried_again(bench: Bench) -> None:
+    """A coordinator that is being looked for costs no window a second time."""
+    errors = [GroupCoordinatorNotAvailableError(), GroupCoordinatorNotAvailableError()]
+    store = bench.group.store
+
+    async def flaky(offsets: dict[Partition, tuple[int, str]]) -> None:
+        if errors:
+            raise errors.pop()
+        await store(offsets)
+
+    bench.state.ledger.deliver(A, 0)
+    bench.state.ledger.hand_over(A, 0)
+    bench.group.store = flaky  # type: ignore[method-assign]
+    await bench.state.committer.last()
+    assert bench.group.commits == [{A: (1, "")}]
 
 
 async def test_suspicion_tries_documents_one_at_a_time(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaError
 
 from fewnerd_stream.delivery.thread import ConsumerThread
 
@@ -20,6 +20,9 @@ class Coordinator:
         self._coordination_task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heartbeat_task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.error: KafkaError | None = None
+        self.generation = 5
+        self.commits: list[Any] = []
+        self._commit_lock = asyncio.Lock()
         self.rejoins = 0
 
     def check_errors(self) -> None:
@@ -27,6 +30,9 @@ class Coordinator:
         error, self.error = self.error, None
         if error is not None:
             raise error
+
+    async def _do_commit_offsets(self, _: None, plan: Any) -> None:
+        self.commits.append(plan)
 
     def request_rejoin(self) -> None:
         """Count it."""
@@ -78,3 +84,14 @@ async def test_a_client_that_has_stopped_working_is_noticed(part: str) -> None:
     task.set_exception(KafkaError("over"))
     made.look()
     assert "over" in made.broken
+
+
+async def test_a_commit_is_sent_in_its_own_generation_or_not_at_all() -> None:
+    """Else positions of before a rebalance could overwrite what a partition's new owner has committed since."""
+    coordinator = Coordinator()
+    made = thread(coordinator)
+    await made.commit_once({"a": 1}, 5)
+    coordinator.generation = 6
+    with pytest.raises(CommitFailedError):
+        await made.commit_once({"a": 2}, 5)
+    assert coordinator.commits == [{"a": 1}]
