@@ -9,7 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fewnerd_stream.delivery.ledger import Partition
-from fewnerd_stream.delivery.publish import Dropped, Publisher
+from fewnerd_stream.delivery.publish import Publisher
+from fewnerd_stream.delivery.state import Dropped
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.records import Record
@@ -18,25 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fewnerd_stream.delivery.process import Outcome, Processor
-    from fewnerd_stream.delivery.state import State
+    from fewnerd_stream.delivery.state import Claim, State
     from fewnerd_stream.delivery.transport import Producer
 
 log = logging.getLogger("fewnerd_stream.worker")
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
-_OWNERSHIP_STEP = 0.1
 _LOOK_EVERY = 1.0
 _BYTES_PER_LIMIT = 1_048_576
 
 
 @dataclasses.dataclass(slots=True)
 class Window:
-    """Events taken from the stream in one go, and the epoch in which they were taken."""
+    """Events taken from the stream in one go, and the claim to publish what comes of them."""
 
     events: Sequence[Any]
     records: list[Record]
-    epoch: int
+    claim: Claim
     outcomes: asyncio.Future[list[Outcome]] | None = None
     done: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
@@ -114,7 +114,7 @@ class Pipeline:
         await self._slots.acquire()
         # What was let go while it waited here is not ours any more, whatever the epoch is by now.
         events = [event for event in events if not event.message.acked]
-        window = Window(events, [record_of(event) for event in events], self._state.ledger.epoch)
+        window = Window(events, [record_of(event) for event in events], self._state.claim())
         if events and await self._start(window):
             self._queue.put_nowait((window, ack))
         else:
@@ -127,11 +127,11 @@ class Pipeline:
         state = self._state
         pause = _FIRST_PAUSE / 4
         while not await state.committer.count_start(window.last):
-            if not state.owns(window.epoch):
+            if window.claim.lost():
                 return False
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, 2 * pause)
-        if not state.owns(window.epoch):
+        if window.claim.lost():
             return False
         record = window.records[0]
         where = Partition(record.topic, record.partition)
@@ -184,25 +184,14 @@ class Pipeline:
     async def _finish(self, window: Window, ack: Callable[[Any], Any]) -> None:
         state = self._state
         outcomes = await self._outcomes(window)
-        await self._owned(window)
         await self._publish(window, outcomes)
-        if window.epoch != state.ledger.epoch:
+        if window.claim.lost():
             raise Dropped
         for event, record, outcome in zip(window.events, window.records, outcomes, strict=True):
             state.ledger.hand_over(Partition(record.topic, record.partition), record.offset)
             state.progress.handed_over(outcome.kind, len(outcome.outgoing), outcome.reason)
             await ack(event)
         state.committer.kick()
-
-    async def _owned(self, window: Window) -> None:
-        """Wait until the coordinator was heard from: a worker that was frozen may own nothing any more."""
-        while not self._state.consumer_heard():
-            if not self._state.owns(window.epoch):
-                raise Dropped
-            self._state.progress.waiting("the group's coordinator has not answered for a session's length")
-            await asyncio.sleep(_OWNERSHIP_STEP)
-        if not self._state.owns(window.epoch):
-            raise Dropped
 
     async def _outcomes(self, window: Window) -> list[Outcome]:
         state = self._state
@@ -225,7 +214,7 @@ class Pipeline:
             done, _ = await asyncio.wait({outcomes}, timeout=_LOOK_EVERY)
             if done:
                 return outcomes.result()
-            if not self._state.owns(window.epoch):
+            if window.claim.lost():
                 raise Dropped
 
     async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> None:
@@ -233,7 +222,7 @@ class Pipeline:
         state = self._state
         pairs = zip(window.records, outcomes, strict=True)
         plan = [(out, record.partition) for record, outcome in pairs for out in outcome.outgoing]
-        publishing = asyncio.ensure_future(self._publisher.publish(plan, lambda: state.owns(window.epoch)))
+        publishing = asyncio.ensure_future(self._publisher.publish(plan, window.claim))
         try:
             done, _ = await asyncio.wait({publishing}, timeout=_LOOK_EVERY)
             if not done:

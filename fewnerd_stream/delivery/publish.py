@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
+from fewnerd_stream.delivery.state import Dropped
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import aiokafka
 
     from fewnerd_stream.delivery.progress import Progress
+    from fewnerd_stream.delivery.state import Claim
     from fewnerd_stream.delivery.transport import Producer
     from fewnerd_stream.records import Outgoing
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _LOOK_EVERY = 0.5
-
-
-class Dropped(Exception):  # noqa: N818 - an outcome: the window is no longer ours, and comes again to its owner
-    """The partitions went to another worker before the window was published."""
 
 
 class Publisher:
@@ -33,13 +32,13 @@ class Publisher:
         self._producer = producer
         self._progress = progress
 
-    async def publish(self, records: Sequence[tuple[Outgoing, int]], owned: Callable[[], bool]) -> None:
+    async def publish(self, records: Sequence[tuple[Outgoing, int]], claim: Claim) -> None:
         """Store records, in order within each output partition.
 
         Args:
             records: each with the partition that its source stands in; a record without a key goes to the
                 output partition of that number, so that its order is kept.
-            owned: whether they are still ours to publish; asked before each try and while waiting.
+            claim: whether they are still ours to publish; asked before each is sent and while waiting.
 
         Raises:
             Dropped: they are not ours any more.
@@ -47,59 +46,77 @@ class Publisher:
         pending = list(records)
         pause = _FIRST_PAUSE
         while pending:
-            if not owned():
-                raise Dropped
-            failed, error = await self._try(pending, owned)
-            if not failed:
-                break
+            await claim.wait()
+            pending, error = await self._try(pending, claim)
+            if error is None:
+                continue
             # Some of the batch may be stored: then its owner's subscribers see it again, with the same ce_id.
-            self._progress.waiting(f"{len(failed)} records not stored ({failed[0][0].topic}): {error!r}")
+            self._progress.waiting(f"{len(pending)} records not stored ({pending[0][0].topic}): {error!r}")
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, 2 * pause)
-            pending = failed
-            await self._renew()
+            await self._renew(claim)
         self._progress.flowing()
 
     async def _try(
-        self, records: Sequence[tuple[Outgoing, int]], owned: Callable[[], bool]
+        self, records: list[tuple[Outgoing, int]], claim: Claim
     ) -> tuple[list[tuple[Outgoing, int]], BaseException | None]:
-        client = self._producer().client
+        """Send records; return those that are not stored, and the first error, if there was one."""
         futures: list[asyncio.Future[object]] = []
-        error: BaseException | None = None
-        for record, source in records:
-            try:
-                partition = None if record.key is not None else await self._place(record.topic, source)
-                future = await _send(client, record, partition)
-            except KafkaError as caught:
-                error = caught
-                break
-            futures.append(future)
-        waiting = set(futures)
-        while waiting:
-            _, waiting = await asyncio.wait(waiting, timeout=_LOOK_EVERY)
-            if waiting:
-                if not owned():
-                    raise Dropped
-                self._progress.waiting(f"{len(waiting)} records not acknowledged yet")
+        sending: asyncio.Future[object] = asyncio.ensure_future(self._send_all(records, futures, claim))
+        try:
+            await self._watched({sending}, claim, f"{records[0][0].topic} takes no records")
+            await self._watched(set(futures), claim, "records not acknowledged")
+        except BaseException:
+            # What the client holds may still be stored; what it does not hold must not be.
+            for future in (sending, *futures):
+                future.cancel()
+            raise
+        error = sending.exception()
         failed: list[tuple[Outgoing, int]] = []
         for item, future in zip(records, futures, strict=False):
             refused = future.exception()
             if refused is not None:
                 error = error or refused
                 failed.append(item)
-        return [*failed, *records[len(futures) :]], error
+        unsent = records[len(futures) :]
+        if error is not None and not isinstance(error, KafkaError):
+            raise error
+        return [*failed, *unsent], error
+
+    async def _send_all(
+        self, records: list[tuple[Outgoing, int]], futures: list[asyncio.Future[object]], claim: Claim
+    ) -> None:
+        client = self._producer().client
+        for record, source in records:
+            if not claim.sure():  # frozen in the middle: the rest has to wait for the coordinator
+                break
+            partition = None if record.key is not None else await self._place(record.topic, source)
+            futures.append(await _send(client, record, partition))
+
+    async def _watched(self, waiting: set[asyncio.Future[object]], claim: Claim, said: str) -> None:
+        """Wait for futures, for as long as the records are ours."""
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=_LOOK_EVERY)
+            if waiting:
+                if claim.lost():
+                    raise Dropped
+                self._progress.waiting(f"{said} yet")
 
     async def _place(self, topic: str, source: int) -> int | None:
         partitions = await self._producer().client.partitions_for(topic)
         return source % len(partitions) if partitions else None
 
-    async def _renew(self) -> None:
+    async def _renew(self, claim: Claim) -> None:
         # After an error that is not retriable an idempotent producer's sequence has a hole, and the broker
         # refuses everything behind it; a new producer has a new id and begins a new sequence.
+        renewing: asyncio.Future[object] = asyncio.ensure_future(self._producer().renew())
         try:
-            await self._producer().renew()
+            await self._watched({renewing}, claim, "no new producer")
+            renewing.result()
         except KafkaError as error:
             self._progress.waiting(f"no new producer: {error!r}")
+        finally:
+            renewing.cancel()
 
 
 async def _send(

@@ -13,8 +13,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, NotEnoughReplicas
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.pipeline import Pipeline
 from fewnerd_stream.delivery.process import Outcome
-from fewnerd_stream.delivery.publish import Dropped, Publisher
-from fewnerd_stream.delivery.state import State
+from fewnerd_stream.delivery.publish import Publisher
+from fewnerd_stream.delivery.state import Dropped, State
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.records import Outgoing
 from fewnerd_stream.settings import load_settings
@@ -239,6 +239,37 @@ async def test_a_worker_that_was_frozen_publishes_nothing_until_it_hears_from_th
     assert bench.broker.stored == []
 
 
+async def test_a_freeze_in_the_middle_of_a_window_holds_the_rest_back(bench: Bench) -> None:
+    """Before each record is sent it must be sure that the worker is still a member."""
+    heard = iter([True, True])
+    bench.group.heard_recently = lambda: next(heard, False)  # type: ignore[method-assign]
+    await bench.window(0, 1, 2)
+    await bench.until(lambda: bench.state.progress.state == "waiting")
+    assert bench.broker.stored == [b"0"]
+    bench.group.heard_recently = lambda: True  # type: ignore[method-assign]
+    await bench.until(lambda: bench.acked == [0, 1, 2])
+    assert bench.broker.stored == [b"0", b"1", b"2"]
+
+
+async def test_a_client_that_does_not_take_records_is_left_when_the_partitions_go(bench: Bench) -> None:
+    """A topic that was deleted, or a full buffer, blocks in sending; nothing is sent once that ends."""
+    gate = asyncio.Event()
+    send = bench.broker.send
+
+    async def blocked(topic: str, value: bytes, **options: Any) -> asyncio.Future[None]:
+        await gate.wait()
+        return await send(topic, value, **options)
+
+    bench.broker.send = blocked  # type: ignore[method-assign]
+    await bench.window(0, 1)
+    await asyncio.sleep(0.1)
+    bench.state.forget()
+    await bench.until(lambda: bench.state.progress.counts["dropped"] == 2)
+    gate.set()
+    await asyncio.sleep(0.05)
+    assert bench.broker.stored == []
+
+
 async def test_the_last_commit_is_tried_again(bench: Bench) -> None:
     """A coordinator that is being looked for costs no window a second time."""
     errors = [GroupCoordinatorNotAvailableError(), GroupCoordinatorNotAvailableError()]
@@ -287,7 +318,11 @@ async def test_only_what_was_refused_is_sent_again(bench: Bench) -> None:
 async def test_publishing_ends_when_the_partitions_are_gone(bench: Bench) -> None:
     """A publish that hangs lets go as soon as it is no longer ours."""
     bench.broker.hold = asyncio.Event()
-    owned = [True, True, False]
     publisher = Publisher(lambda: bench.broker, bench.state.progress)  # type: ignore[arg-type, return-value]  # as above
+    records = [(Outgoing("t", b"k", b"v"), 0)]
+    publishing = asyncio.ensure_future(publisher.publish(records, bench.state.claim()))
+    await asyncio.sleep(0.1)
+    assert not publishing.done()
+    bench.state.forget()
     with pytest.raises(Dropped):
-        await publisher.publish([(Outgoing("t", b"k", b"v"), 0)], lambda: owned.pop(0))
+        await publishing
