@@ -136,15 +136,16 @@ class Pipeline:
         record = window.records[0]
         where = Partition(record.topic, record.partition)
         if len(window.records) == 1 and state.starts.condemned(where, record.offset):
-            window.outcomes = asyncio.get_running_loop().create_future()
-            window.outcomes.set_result([self._processor.crashed(record)])
+            window.outcomes = self._work_on(window, self._processor.crashed)
         else:
-            window.outcomes = self._work_on(window)
+            window.outcomes = self._work_on(window, self._processor.process)
         return True
 
-    def _work_on(self, window: Window) -> asyncio.Future[list[Outcome]]:
+    def _work_on(
+        self, window: Window, process: Callable[[Sequence[Record]], list[Outcome]]
+    ) -> asyncio.Future[list[Outcome]]:
         """Give a window to a thread, and end the process when that takes too long, whoever owns it by then."""
-        work = self._threads.submit(self._processor.process, window.records)
+        work = self._threads.submit(process, window.records)
         self._work.add(work)
         work.add_done_callback(self._work.discard)
         outcomes = asyncio.wrap_future(work)
@@ -177,6 +178,11 @@ class Pipeline:
                 await self._finish(window, ack)
             except Dropped:
                 self._state.progress.dropped(len(window.records))
+            except Exception as error:
+                # The start stays counted: should one of these documents be the cause, it ends as dead.
+                log.exception("a window could not be finished")
+                self._state.end(f"a window could not be finished: {error!r}", Exit.FAILURE)
+                raise
             finally:
                 self._slots.release()
                 window.done.set()
@@ -216,6 +222,8 @@ class Pipeline:
                 return outcomes.result()
             if window.claim.lost():
                 raise Dropped
+            # It is the limit that ends a model at work, not the watchdog's patience.
+            self._state.progress.moved()
 
     async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> None:
         """Store all that came of a window."""

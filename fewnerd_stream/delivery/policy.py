@@ -53,7 +53,7 @@ def tag_all(texts: Sequence[str], tag: Tag) -> list[Sequence[EntityLike] | Faile
             return list(_checked(texts, tag))
         except Exception as caught:  # noqa: BLE001 - a model may fail in any way
             error = caught
-    _refuse_broken_model(tag)
+    refuse_broken_model(tag)
     if len(texts) == 1:
         assert error is not None  # noqa: S101 - for the type checker: TRIES is not zero
         return [Failed(error)]
@@ -69,7 +69,12 @@ def _checked(texts: Sequence[str], tag: Tag) -> Sequence[Sequence[EntityLike]]:
     return found
 
 
-def _refuse_broken_model(tag: Tag) -> None:
+def refuse_broken_model(tag: Tag) -> None:
+    """Try the model on a known-good sentence.
+
+    Raises:
+        Stop: it fails on that, too.
+    """
     for attempt in range(CANARY_TRIES):
         try:
             _checked([KNOWN_GOOD], tag)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fewnerd_stream import documents, envelope
-from fewnerd_stream.delivery.policy import Failed, tag_all
+from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
 from fewnerd_stream.errors import Reason, Reject
 
 if TYPE_CHECKING:
@@ -79,10 +79,19 @@ class Processor:
                 outcomes.append(self._enriched(record, source, document, entities))
         return outcomes
 
-    def crashed(self, record: Record) -> Outcome:
-        """Return the outcome of a record that took its process with it whenever it was tried."""
-        source = envelope.source_of(record, self._settings)
-        return self._dead(record, source, Reason.CRASH, "model", None)
+    def crashed(self, records: Sequence[Record]) -> list[Outcome]:
+        """Return the outcome of records that took their process with them whenever they were tried.
+
+        Raises:
+            Stop: the model fails on a known-good sentence too, so it is the model's fault.
+        """
+        # A model that hangs or kills the process on this sentence does so here, and the records stay.
+        refuse_broken_model(self._tagger.tag)
+        sources = [envelope.source_of(record, self._settings) for record in records]
+        return [
+            self._dead(record, source, Reason.CRASH, "model", None)
+            for record, source in zip(records, sources, strict=True)
+        ]
 
     def _enriched(
         self, record: Record, source: Source, document: Document, entities: Sequence[EntityLike]

@@ -127,9 +127,9 @@ class Model:
             raise Stop("the model is broken")
         return [Outcome("enriched", (Outgoing("entities.person", r.key, r.value or b""),)) for r in records]
 
-    def crashed(self, record: Record) -> Outcome:
-        """Bury a record."""
-        return Outcome("dead", (Outgoing("raw-documents.dead", record.key, b"dead"),), "crash")
+    def crashed(self, records: Sequence[Record]) -> list[Outcome]:
+        """Bury records."""
+        return [Outcome("dead", (Outgoing("raw-documents.dead", r.key, b"dead"),), "crash") for r in records]
 
 
 @dataclasses.dataclass
@@ -268,6 +268,17 @@ async def test_a_client_that_does_not_take_records_is_left_when_the_partitions_g
     gate.set()
     await asyncio.sleep(0.05)
     assert bench.broker.stored == []
+
+
+async def test_an_error_that_nobody_foresaw_ends_the_process_with_the_start_counted(bench: Bench) -> None:
+    """So a document that causes it each time ends as dead, and is not tried for ever."""
+    bench.model.process = lambda _: 1 / 0  # type: ignore[assignment, return-value]
+    ended: list[str] = []
+    bench.state.end = lambda reason, _: ended.append(reason)
+    await bench.window(0)
+    await bench.until(lambda: bool(ended))
+    assert "ZeroDivisionError" in ended[0]
+    assert bench.group.commits[-1][A] == (0, "fewnerd:1;starts=1;until=0")
 
 
 async def test_the_last_commit_is_tried_again(bench: Bench) -> None:
