@@ -60,6 +60,9 @@ class QuantizedGraph:
         for node in graph.node:
             if node.op_type == "Constant":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            elif node.op_type == "Identity" and node.input[0] in self.constants:
+                # The export writes equal constants once: an untrained network's biases, say.
+                self.constants[node.output[0]] = self.constants[node.input[0]]
         self._nodes = {node.name: node for node in graph.node}
         self._made_by = {name: node for node in graph.node for name in node.output}
 
