@@ -30,6 +30,18 @@ _CLOSING: Final = re.compile(r"""[)\]}>"”’'»]*""")
 _SINGLE_QUOTES: Final = "'’‘‚`"
 _CONTRACTION: Final = re.compile(r"(?:n['’]t|['’](?:s|m|d|ll|re|ve))$", re.IGNORECASE)
 _KEEPS_LEADING_QUOTE: Final = re.compile(r"['’](?:\d|(?:em|n|til|tis|twas)$)", re.IGNORECASE)
+# Few-NERD parts "London -based" where the name alone is an entity.
+_COMPOUND: Final = re.compile(
+    r"""
+    (?<=[^\W\d_]|\.)-(?: affiliated | aligned | approved | area | backed | based | born | brokered | controlled
+        | dependent | designed | directed | dominated | educated | era | funded | held | inspired | language
+        | led | like | linked | listed | made | nominated | occupied | operated | owned | powered | produced
+        | registered | related | run | sanctioned | speaking | sponsored | style | supported | themed | trained
+        | wide | winning )$
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_LONGEST_COMPOUND: Final = 12
 # Single letters with a period each ("U.S.", "J.", "Ph.D."), and what else has one in mid-sentence.
 _ABBREVIATION: Final = re.compile(
     r"""
@@ -120,7 +132,7 @@ def sides(chunk: str, words: Sequence[Word]) -> Sides:
 
 
 def _split_core(chunk: str, start: int, end: int, words: list[Word], *, final: bool) -> None:
-    """Add the words of one part: quotes off both ends, a period and a contraction off the end."""
+    """Add the words of one part: quotes off both ends; period, contraction and ``-based`` off the end."""
     start, end = _trim(chunk, start, end)
     while end - start > 1 and chunk[start] in _SINGLE_QUOTES:
         if _CONTRACTION.fullmatch(chunk, start, end) or _KEEPS_LEADING_QUOTE.match(chunk, start, end):
@@ -138,6 +150,10 @@ def _split_core(chunk: str, start: int, end: int, words: list[Word], *, final: b
     if contraction and contraction.start() > start:
         tail.append((contraction.start(), end))
         end = contraction.start()
+    compound = _COMPOUND.search(chunk, max(start, end - _LONGEST_COMPOUND), end)
+    if compound and compound.start() > start:
+        tail.append((compound.start(), end))
+        end = compound.start()
     _add(chunk, start, end, words)
     for first, past in reversed(tail):
         _add(chunk, first, past, words)
