@@ -52,7 +52,12 @@ def broker_restarts(stage: Stage) -> None:
 
 
 @scenario(
-    4, "brokers-down", "all brokers killed at once, and away for longer than a session", kind="three", documents=20_000, few=1_000
+    4,
+    "brokers-down",
+    "all brokers killed at once, and away for longer than a session",
+    kind="three",
+    documents=20_000,
+    few=1_000,
 )
 def brokers_down(stage: Stage) -> None:
     """Kill all brokers at once; start them again after a minute."""

@@ -19,13 +19,14 @@ WINDOWS = 32 * 3
 _FAILING = 0.05
 
 
-@scenario(1, "kill-workers", "`kill -9` of a random worker under load", documents=600_000, few=1_500)
+@scenario(1, "kill-workers", "`kill -9` of a random worker under load", documents=650_000, few=1_500)
 def kill_workers(stage: Stage) -> None:
     """Kill workers until so many kills counted; the next when the dead one's partitions moved again."""
     wanted = int(stage.pick(50, 2))
     workers = stage.start(3)
-    stage.load(backlog=int(stage.pick(3000, 1500)))
-    stage.flow(int(stage.pick(500, 200)))
+    backlog = int(stage.pick(3000, 600))
+    stage.load(backlog=backlog)
+    stage.flow(int(stage.pick(500, 100)))
     while sum(kill.counts for kill in stage.kills) < wanted or stage.loader.sent < stage.documents:
         counted = sum(kill.counts for kill in stage.kills)
         stage.progress(min(counted, wanted), wanted)
@@ -34,7 +35,11 @@ def kill_workers(stage: Stage) -> None:
             continue
         stage.wait_stable()
         victim = stage.chance.choice(workers)
+        # At full speed, so that it has windows at work; the short form goes on slowly then.
+        stage.loader.start(backlog=backlog)
+        stage.until("there is a backlog", lambda: (stage.watch.lag or 0) > backlog // 3)
         kill = stage.kill(victim)
+        stage.load(backlog=backlog)
         # Half of them come back at once, as under a supervisor; half when the others have taken over.
         if stage.chance.random() < 0.5:
             victim.start(wait=False)
