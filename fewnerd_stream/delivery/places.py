@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
@@ -13,7 +13,7 @@ from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
 
     from fewnerd_stream.delivery.state import State
     from fewnerd_stream.delivery.transport import Consumer
@@ -38,25 +38,45 @@ class Places:
         # Of all their topics' partitions: whether a topic is known must not depend on which of them are ours.
         every = {TopicPartition(p.topic, n) for p in plan for n in client.partitions_for_topic(p.topic) or ()}
         found = await here(client._coordinator.fetch_committed_offsets([*{*plan, *every}]))  # noqa: SLF001 - it alone gives metadata
-        begins = await here(client.beginning_offsets(plan))
-        ends = await here(client.end_offsets(plan))
         known = {tp.topic for tp, committed in found.items() if committed.offset >= 0}
-        fresh: dict[Partition, tuple[int, str]] = {}
-        lost: dict[Partition, int] = {}
-        for tp, partition in zip(plan, partitions, strict=True):
-            committed = found.get(tp)
-            offset, metadata = (-1, "") if committed is None else (committed.offset, committed.metadata or "")
-            if offset < 0:
-                offset, metadata = self._start(partition, begins[tp], ends[tp], seen=tp.topic in known), ""
-                # Stored at once: else a restart before the first commit would choose the start anew.
-                fresh[partition] = (offset, "")
-            elif offset < begins[tp]:
-                lost[partition] = begins[tp] - offset
-                offset, metadata = begins[tp], ""
-            self._state.assign(partition, offset, metadata)
-        self._lost(lost)
-        if fresh:
-            await self._consumer.store(fresh)
+        new = [tp for tp in plan if tp not in found or found[tp].offset < 0]
+        starts = await self._starts(new, known)
+        for tp in plan:
+            offset, metadata = (
+                (starts[tp], "") if tp in starts else (found[tp].offset, found[tp].metadata or "")
+            )
+            self._state.assign(Partition(*tp), offset, metadata)
+        # Stored at once: else a restart before the first commit would choose the start anew.
+        if starts:
+            await self._consumer.store({Partition(*tp): (offset, "") for tp, offset in starts.items()})
+
+    async def _starts(
+        self, new: Sequence[TopicPartition], known: Collection[str]
+    ) -> dict[TopicPartition, int]:
+        """Choose where to start on partitions without a commit; one that joined a known topic is read whole.
+
+        The broker answers only when it has answered the fetch that waits for records before: so nothing is asked
+        for at a rebalance that changes nothing but who reads what.
+        """
+        client, here, settings = (
+            self._consumer.thread.client,
+            self._consumer.thread.here,
+            self._state.settings,
+        )
+        latest = [
+            tp
+            for tp in new
+            if settings.start == "latest"
+            and tp.topic not in known
+            and not topics.is_retry(settings, tp.topic)
+        ]
+        earliest = [tp for tp in new if tp not in latest]
+        starts: dict[TopicPartition, int] = {}
+        if earliest:
+            starts |= await here(client.beginning_offsets(earliest))
+        if latest:
+            starts |= await here(client.end_offsets(latest))
+        return starts
 
     async def reopen(self, partitions: Sequence[Partition]) -> None:
         """Find out why the broker has no record where reading stands: say what is lost, and stop or go on."""
@@ -64,8 +84,7 @@ class Places:
         ledger = self._state.ledger
         plan = [TopicPartition(*p) for p in partitions]
         try:
-            begins = await here(client.beginning_offsets(plan))
-            ends = await here(client.end_offsets(plan))
+            begins, ends = await here(_both(client.beginning_offsets(plan), client.end_offsets(plan)))
         except KafkaError as error:
             self._state.progress.complain(f"cannot read where the logs begin and end: {error!r}")
             await asyncio.sleep(1)
@@ -86,12 +105,6 @@ class Places:
         self._lost(lost)
         await self._consumer.perform_seek()
 
-    def _start(self, partition: Partition, begin: int, end: int, *, seen: bool) -> int:
-        """Where to start on a partition without a commit; one that joined a known topic is read whole."""
-        settings = self._state.settings
-        latest = settings.start == "latest" and not seen and not topics.is_retry(settings, partition.topic)
-        return end if latest else begin
-
     def _lost(self, lost: Mapping[Partition, int]) -> None:
         """Say how much was deleted unread; end the process unless that is allowed."""
         if not lost:
@@ -103,3 +116,7 @@ class Places:
                 "to go on all the same set FEWNERD_ALLOW_LOSS=true",
                 Exit.FAILURE,
             )
+
+
+async def _both(first: Awaitable[Any], second: Awaitable[Any]) -> tuple[Any, Any]:
+    return await asyncio.gather(first, second)
