@@ -96,13 +96,14 @@ def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], 
         stream_wait_empty=True,
         # The ledger bounds what is read ahead (``State.backlog``), so that this is never full: a full
         # buffer stops Faust's one fetch loop, which all topics share.
-        stream_buffer_maxsize=state.backlog + 4 * settings.max_poll_records,
+        stream_buffer_maxsize=2 * state.backlog + 4 * settings.max_poll_records,
         stream_processing_timeout=_LONG,
         broker_commit_livelock_soft_timeout=_LONG,
         broker_commit_interval=1.0,
         broker_max_poll_records=settings.max_poll_records,
         broker_max_poll_interval=_LONG,
-        broker_request_timeout=max(settings.request_timeout, settings.session_timeout + 1),
+        # Faust gives up for good on a ``perform_seek`` that takes longer; the client has its own limit.
+        broker_request_timeout=_LONG,
         broker_session_timeout=settings.session_timeout,
         broker_heartbeat_interval=settings.heartbeat_interval,
         broker_rebalance_timeout=settings.rebalance_timeout,

@@ -173,6 +173,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 positions[tp] = state.position
         return Fetched(records, positions)
 
+    def rejoin(self) -> None:
+        """Have the group share its partitions out anew."""
+        self.thread_loop.call_soon_threadsafe(self.client._coordinator.request_rejoin)  # noqa: SLF001
+
     async def commit_once(self, plan: Mapping[Any, Any], generation: int) -> None:
         """Commit in a generation or not at all: aiokafka's own tries go on into the next one.
 

@@ -108,6 +108,9 @@ class Consumer(driver.Consumer):
         self._read_offset = _Unread()
         self._places = Places(self.delivery, self)
         self._generation = -1
+        # Counts the group's changes: what was begun before one must not go on after it.
+        self._turn = 0
+        self._to_place = False
 
     @property
     def thread(self) -> ConsumerThread:
@@ -129,10 +132,13 @@ class Consumer(driver.Consumer):
         active = self._get_active_partitions()
         state = self.delivery
         full = state.ledger.in_flight >= state.backlog or state.ledger.bytes_in_flight >= BACKLOG_BYTES
+        records: Any = {}
         if full or not active:
             await asyncio.sleep(BACKLOG_PAUSE)
-            return {}, active
-        return await self._getmany(active, timeout), active
+        else:
+            records = await self._getmany(active, timeout)
+        # None keeps Faust from seeking in the middle of a change of the group: a seek ends each.
+        return (records if self.flow_active else None), active
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> MutableMapping[Any, Any]:
         now = int(time.time() * 1000)
@@ -149,8 +155,8 @@ class Consumer(driver.Consumer):
         epoch = self.delivery.ledger.epoch
         fetched = await self._fetched(wanted, timeout)
         # The group may have changed meanwhile. What was fetched then must not count as delivered: Faust drops
-        # it, and the partition's position would stand before it until the group changes again. It comes again
-        # by a seek, Faust's own while nothing flows.
+        # it, and the partition's position would stand before it until the group changes again. It comes again:
+        # nothing flows before a seek.
         if fetched is None or not self.flow_active:
             return {}
         if epoch != self.delivery.ledger.epoch:
@@ -168,7 +174,7 @@ class Consumer(driver.Consumer):
         except OffsetOutOfRangeError as error:
             await self._places.reopen([Partition(*tp) for tp in error.args[0]])
         except NoOffsetForPartitionError:  # asked for before the partition's place was found
-            await self.perform_seek()
+            pass
         else:
             return fetched
         return None
@@ -204,10 +210,39 @@ class Consumer(driver.Consumer):
         """Do nothing: the watchdog looks at what is handed over, and Faust's look can fail in a rebalance."""
 
     async def perform_seek(self) -> None:
-        """Read on behind what was delivered. Faust's own seeks to the commit, and not at all where that is 0."""
+        """Read on behind what was delivered. Faust's own seeks to the commit, and not at all where that is 0.
+
+        Faust calls it when the group has settled, before anything flows: then the accounts are opened. That is
+        not done while aiokafka waits for the assignment to be taken over, since it sends no heartbeats meanwhile.
+
+        Raises:
+            IllegalStateError: the group changes again, and with it the assignment.
+        """
+        turn, placing = self._turn, self._to_place
+        if placing:
+            await self._open()
         ledger = self.delivery.ledger
         places = {partition: ledger.next(partition) or 0 for partition in ledger.assigned}
         await self._thread.here(self._thread.go_to(places))
+        if placing and turn != self._turn:  # else Faust would let records flow
+            raise IllegalStateError("the group changes again")
+
+    async def _open(self) -> None:
+        turn = self._turn
+        partitions = sorted(Partition(tp.topic, tp.partition) for tp in self.assignment())
+        while turn == self._turn:
+            try:
+                await self._places.open(partitions)
+                break
+            except (CommitFailedError, IllegalStateError):
+                self._thread.rejoin()
+                raise IllegalStateError("the group changed again before all was placed") from None
+            except KafkaError as error:
+                self.delivery.progress.waiting(f"cannot find out where the partitions stand: {error!r}")
+                await asyncio.sleep(1)
+        if turn == self._turn:
+            self._to_place = False
+            self.delivery.progress.assigned(partitions)
 
     # -- acknowledging and committing ------------------------------------------------------------------
 
@@ -280,6 +315,8 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drain and commit before letting go; Faust would drop its lists before it commits them."""
+        self._turn += 1
+        self._to_place = False
         self.delivery.progress.rebalancing()
         self.parking.drop()
         if self.app.should_stop:
@@ -290,26 +327,21 @@ class Consumer(driver.Consumer):
         self.delivery.forget()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Find out where each partition stands, before anything is fetched from it."""
+        """Take the assignment over; ``perform_seek`` opens the accounts."""
+        self._turn += 1
         if self.app.should_stop:
             return
         self.parking.drop()
         self.delivery.forget()
         self._generation = generation_id
-        partitions = [Partition(tp.topic, tp.partition) for tp in sorted(assigned)]
-        while partitions and not self.app.should_stop:
-            try:
-                await self._places.open(partitions)
-                break
-            except (CommitFailedError, IllegalStateError) as error:
-                # The group has changed again. To stay here would keep this worker from joining it.
-                self.delivery.progress.note(f"the group changed again before all was placed: {error}")
-                break
-            except KafkaError as error:
-                self.delivery.progress.complain(f"cannot read the committed offsets: {error!r}")
-                await asyncio.sleep(1)
+        self._to_place = True
+        # The revocation has stopped the flow only where there was something to revoke; what would flow before
+        # the seek is lost when Faust clears its queues.
+        self.stop_flow()
+        self.app.flow_control.suspend()
         await super().on_partitions_assigned(assigned, generation_id)
-        self.delivery.progress.assigned(partitions)
+        if not assigned:
+            self.delivery.progress.assigned([])
 
 
 class Producer(driver.Producer):
