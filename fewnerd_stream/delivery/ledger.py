@@ -98,6 +98,11 @@ class Ledger:
         self.in_flight -= 1
         return True
 
+    def head(self, partition: Partition) -> int | None:
+        """Return the lowest pending offset, or None when nothing is pending."""
+        account = self._accounts.get(partition)
+        return None if account is None else next(iter(account.pending), None)
+
     def position(self, partition: Partition) -> int | None:
         """Return the offset to commit: every lower one is handed over or was never a record of ours."""
         account = self._accounts.get(partition)

@@ -67,6 +67,10 @@ class State:
         """Whether the group's coordinator answered within the session timeout."""
         return self.consumer is not None and self.consumer.heard_recently()
 
+    def consumer_settled(self) -> bool:
+        """Whether records would be read if there were any."""
+        return self.consumer is not None and self.consumer.settled()
+
     def claim(self) -> Claim:
         """Claim what is taken now."""
         return Claim(self, self.ledger.epoch)

@@ -18,6 +18,7 @@ from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
     KafkaError,
+    KafkaTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
@@ -107,6 +108,8 @@ class Consumer(driver.Consumer):
         self.parking: Parking[Any] = Parking(self._due)
         self._read_offset = _Unread()
         self._places = Places(self.delivery, self)
+        # When the fetch loop last came round; it stands still while the group changes.
+        self.polled_at = 0.0
         self._generation = -1
         # Counts the group's changes: what was begun before one must not go on after it.
         self._turn = 0
@@ -129,6 +132,7 @@ class Consumer(driver.Consumer):
     async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
+        self.polled_at = time.monotonic()
         active = self._get_active_partitions()
         state = self.delivery
         full = state.ledger.in_flight >= state.backlog or state.ledger.bytes_in_flight >= BACKLOG_BYTES
@@ -281,6 +285,10 @@ class Consumer(driver.Consumer):
         """Whether the group still knows this worker, as far as it has heard."""
         return self._thread.is_member()
 
+    def settled(self) -> bool:
+        """Whether the fetch loop goes round: not while the group changes, nor until all is placed."""
+        return time.monotonic() - self.polled_at < self.delivery.settings.session_timeout
+
     @property
     def broken(self) -> str:
         """Why the client will not do anything any more, or nothing."""
@@ -369,27 +377,44 @@ class Producer(driver.Producer):
         return self._ensure_producer()
 
     async def renew(self) -> None:
-        """Replace the client by a new one with an id of its own; what the old one still holds may be sent."""
-        new = self._new_producer()
-        await new.start()
-        old, self._producer = self.client, new
+        """Replace the client by a new one with an id of its own; what the old one still holds may be sent.
+
+        Raises:
+            KafkaError: no broker takes a new one, and the old one stays.
+        """
+        fresh = self._new_producer()
+        limit = self.app.delivery.settings.request_timeout
+        started = False
         try:
-            await asyncio.wait_for(old.stop(), 5)
+            await asyncio.wait_for(fresh.start(), limit)
+            started = True
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"no new producer within {limit:g} s") from error
+        finally:
+            if not started:
+                self.add_future(self._end(fresh))
+        old, self._producer = self.client, fresh
+        self.add_future(self._end(old))
+
+    async def _end(self, client: aiokafka.AIOKafkaProducer) -> None:
+        """Close a client, without waiting long for what it still holds."""
+        try:
+            await asyncio.wait_for(client.stop(), _STOP_SECONDS)
         except (KafkaError, TimeoutError) as error:
-            self.log.warning("the old producer did not stop cleanly: %r", error)
+            self.log.warning("a producer did not stop in good order: %r", error)
+            if client._sender.sender_task is not None:  # noqa: SLF001 - it would go on trying for ever
+                client._sender.sender_task.cancel()  # noqa: SLF001
+            await client.client.close()
 
     async def flush(self) -> None:
         """Wait for nothing: whoever publishes waits for the broker's word on each record."""
 
     async def on_stop(self) -> None:
-        """Close the client, without waiting long for what it still holds: none of that is committed."""
+        """Close the client: none of what it still holds is committed."""
         client, self._producer = self._producer, None
         await super().on_stop()
         if client is not None:
-            try:
-                await asyncio.wait_for(client.stop(), _STOP_SECONDS)
-            except (KafkaError, TimeoutError) as error:
-                self.log.warning("the producer did not stop cleanly: %r", error)
+            await self._end(client)
 
 
 class Transport(driver.Transport):

@@ -13,6 +13,7 @@ import orjson
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
+    from fewnerd_stream.delivery.ledger import Partition
     from fewnerd_stream.delivery.state import State
 
 log = logging.getLogger("fewnerd_stream.worker")
@@ -27,34 +28,56 @@ class Watchdog:
     def __init__(self, state: State) -> None:
         """Watch a worker."""
         self._state = state
+        # Each partition's lowest pending offset, and how much was handed over when it was first seen there.
+        self._heads: dict[Partition, tuple[int, int]] = {}
 
     async def run(self) -> None:
         """Look once a second, for as long as the worker runs."""
         line_at = time.monotonic() + _LINE_EVERY
         while True:
-            self.look()
+            await self.look()
             if time.monotonic() >= line_at:
                 line_at += _LINE_EVERY
                 self.say()
             await asyncio.sleep(_TICK)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Write the health file; end the process if it is stuck."""
         state = self._state
         progress, patience = state.progress, state.settings.patience
-        # A worker with nothing to do makes no progress and is well, as long as the group answers it. One
-        # that has never been in a group is given the patience from its start.
-        idle = not state.ledger.in_flight and state.consumer_heard()
-        if idle:
+        # A worker with nothing to do makes no progress and is well, as long as the group answers it and it
+        # would read what comes. One that has never been in a group is given the patience from its start.
+        if not state.ledger.in_flight and state.consumer_heard() and state.consumer_settled():
             progress.moved()
         self.write()
         if state.consumer is not None and state.consumer.broken:
-            state.end(state.consumer.broken, Exit.FAILURE)
+            await self._give_up(state.consumer.broken, Exit.FAILURE)
         stuck = time.monotonic() - progress.moved_at
         if stuck > patience:
             reason = progress.reason or "no document was handed over"
             message = f"no progress for {stuck:.0f} s (FEWNERD_PATIENCE is {patience:g}): {reason}"
-            state.end(message, Exit.WATCHDOG)
+            await self._give_up(message, Exit.WATCHDOG)
+        overtaken = self._overtaken()
+        if overtaken is not None:
+            where = f"{overtaken.topic}/{overtaken.partition}"
+            message = f"{where} stands still while others move: a document was mislaid"
+            await self._give_up(message, Exit.WATCHDOG)
+
+    async def _give_up(self, reason: str, code: Exit) -> None:
+        # No document is to blame: a start that stayed counted would make it a suspect.
+        await self._state.committer.last()
+        self._state.end(reason, code)
+
+    def _overtaken(self) -> Partition | None:
+        """Return a partition whose head was overtaken by more documents than are ever read ahead."""
+        ledger, done = self._state.ledger, self._state.progress.counts["in"]
+        heads = {p: position for p in ledger.assigned if (position := ledger.head(p)) is not None}
+        self._heads = {
+            p: self._heads[p] if p in self._heads and self._heads[p][0] == position else (position, done)
+            for p, position in heads.items()
+        }
+        most = 2 * (self._state.backlog + self._state.settings.max_poll_records)
+        return next((p for p, (_, since) in self._heads.items() if done - since > most), None)
 
     def write(self) -> None:
         """Write the health file, whole or not at all; a full disk must not end the worker."""
