@@ -114,6 +114,7 @@ def entry(scenario: Scenario, stage: Stage, verdict: Verdict, *, bundle: str, wh
         "duplicates": len(verdict.duplicates),
         "documents_repeated": len(documents),
         "repeated_per_kill": {
+            "allowed": stage.at_work,
             "most": max(per_kill, default=None),
             "mean": round(sum(per_kill) / len(per_kill), 1) if per_kill else None,
         },

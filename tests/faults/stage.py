@@ -203,6 +203,8 @@ class Stage:
         }
         mine: dict[str, Any] = {key: value for key, value in self.own.items() if key not in AS_WORKER}
         self.settings = load_settings(bootstrap_servers=self.cluster.direct, **mine)
+        self.at_work = self.settings.window_size * self.settings.windows_in_flight
+        """Most documents that a worker has at work: what a kill may bring out again."""
         self.names = Names(
             self.settings.input_topics[0],
             self.settings.output_prefix,

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
     from tests.support.workers import Worker
 
-WINDOWS = 32 * 3
-"""Documents that a worker of shipped settings has at work: window size x windows in flight."""
-
 _FAILING = 0.05
 
 
@@ -49,7 +46,7 @@ def kill_workers(stage: Stage) -> None:
             victim.start(wait=False)
         stage.sleep(stage.chance.uniform(*(stage.pick(5, 1), stage.pick(20, 3))))
         victim.wait_state("assigned", seconds=120)
-    stage.most_duplicates = WINDOWS * len(stage.kills)
+    stage.most_duplicates = stage.at_work * len(stage.kills)
     stage.faults.append(
         f"{len(stage.kills)} kills, {sum(kill.counts for kill in stage.kills)} of them in a window"
     )
@@ -113,7 +110,7 @@ def zombie(stage: Stage) -> None:
         _back_in_group(stage, victim)
         stage.flow(300)
     stage.faults.append(f"{rounds} workers frozen for more than {session:g} s, and let go on")
-    stage.most_duplicates = WINDOWS * rounds
+    stage.most_duplicates = stage.at_work * rounds
     while stage.loader.sent < stage.documents:
         stage.sleep(0.5)
     stage.settle()
