@@ -71,9 +71,11 @@ def test_retries_that_fall_due_together_do_not_stop_the_reading(flow: Callable[.
         ("__fewnerd.not-before", b"%d" % due),
     )
     for retry in stream.retries:
-        stream.send((New(raw("Hamlet"), headers=ours, partition=n % parts) for n in range(parts * each)), retry)
+        stream.send(
+            (New(raw("Hamlet"), headers=ours, partition=n % parts) for n in range(parts * each)), retry
+        )
     worker = stream.worker()
-    stream.send((New(raw(f"Siemens {n}"), partition=n % parts) for n in range(200)))
+    stream.send(New(raw(f"Siemens {n}"), partition=n % parts) for n in range(200))
     stream.wait_done()
     assert stream.count(f"{stream.settings.output_prefix}.art") == 3 * parts * each
     assert stream.count(f"{stream.settings.output_prefix}.organization") == 200
