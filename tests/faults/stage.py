@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 from fewnerd_stream import topics
 from fewnerd_stream.settings import Settings, load_settings
 from tests.faults import load, tagger
-from tests.faults.disk import small_disk
+from tests.faults.disk import Disk
 from tests.faults.expected import Expected
 from tests.faults.loader import Loader, Watch
 from tests.faults.outside import Group, KafkaTopics, Tail, alter, delete_topics, patient
@@ -96,6 +96,7 @@ class Clusters:
         """Keep data and logs under a folder."""
         self.folder = folder
         self.proxies: dict[str, Toxiproxy] = {}
+        self.disk: Disk | None = None
         self._clusters: dict[str, KafkaCluster] = {}
         self._stack = ExitStack()
 
@@ -122,7 +123,7 @@ class Clusters:
             return KafkaCluster(1, properties=properties, folder=folder)
         properties["min.insync.replicas"] = "2"
         if kind == "disk":
-            self._stack.enter_context(small_disk(folder / "data-1"))
+            self.disk = self._stack.enter_context(Disk(folder / "data-1"))
             # Files that Kafka sets aside in advance would fill the small disk by themselves.
             properties |= {"log.segment.bytes": str(16 << 20), "log.index.size.max.bytes": str(64 << 10)}
             return KafkaCluster(3, properties=properties, folder=folder, heap="320m")

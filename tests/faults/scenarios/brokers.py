@@ -9,7 +9,6 @@ from confluent_kafka import ElectionType, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.faults.catalogue import scenario
-from tests.faults.disk import DISK_MIB
 
 if TYPE_CHECKING:
     from tests.faults.stage import Stage
@@ -85,19 +84,15 @@ def disk_full(stage: Stage) -> None:
     stage.start(2)
     stage.load(backlog=1000)
     stage.flow(200)
-    disk = stage.cluster.folder / "data-1"
-    with (disk / "filler").open("wb") as filler:
-        try:
-            while True:
-                filler.write(bytes(1 << 20))
-        except OSError:
-            pass
-    stage.fault(f"the disk of broker 2 is full ({DISK_MIB} MiB)")
+    disk = stage.clusters.disk
+    assert disk is not None
+    disk.fill(stage.cluster.pid(1))
+    stage.fault(f"the disk of broker 2 is full ({disk.kind})")
     process = stage.cluster._running(1)
     stage.until("the broker with the full disk gives up", lambda: process.status is not None, 120)
     stage.flow(300)
     stage.cluster.kill(1)
-    (disk / "filler").unlink()
+    disk.free()
     stage.cluster.start(1)
     stage.broker_restarts += 1
     stage.fault("there is room again, and broker 2 is back")
