@@ -160,6 +160,7 @@ def run_worker(
     worker = faust.Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False, loglevel=None
     )
+    worker.spinner = None  # it would write a terminal's escape sequence to standard output
     app.watchdog.write()
     try:
         worker.execute_from_commandline()
