@@ -25,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument(
         "--documents", type=int, help="least documents in each chosen scenario, in place of its own"
     )
+    run.add_argument(
+        "--rate", type=float, default=0, help="documents a second, where the scenario leaves it open"
+    )
     run.add_argument("--seed", type=int, default=runner.SEED)
     run.add_argument(
         "--results", type=Path, help="in place of docs/reliability.json or, --short, one in build/"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SEED: Final = 20_261_124
 _MISSING: Final = 3
+_SHORT_RATE: Final = 100.0
 
 
 class Screen:
@@ -166,6 +167,8 @@ class _Run:
             one.name,
             reference,
             short=options.short,
+            # The short form sends no faster than needed, or the reference would take longer than the faults.
+            rate=options.rate or (_SHORT_RATE if options.short else 0),
             documents=options.documents or (one.few if options.short else one.documents),
             say=lambda words: screen.say(f"       {words}"),
             progress=lambda done, of: screen.bars.update(bar, completed=done, total=of),

@@ -41,9 +41,6 @@ QUIET_SECONDS: Final = 60.0
 STORM_SECONDS: Final = 60.0
 """Within which something must be committed, whatever happens to the workers."""
 
-SHORT_RATE: Final = 100.0
-"""Documents a second in the short form."""
-
 MEMORY_MIB: Final = 600
 DESCRIPTORS: Final = 500
 
@@ -165,6 +162,7 @@ class Stage:
         *,
         short: bool,
         documents: int,
+        rate: float = 0,
         say: Callable[[str], object],
         progress: Callable[[int, int], object] = lambda _done, _of: None,
         **settings: object,
@@ -178,12 +176,14 @@ class Stage:
             reference: what to expect, and the seed.
             short: whether times are scaled down.
             documents: least number of documents of the load in this scenario.
+            rate: documents a second where the scenario leaves it open; 0: as many as the workers take.
             say: tells a person what happens.
             progress: is told how much of it is done.
             settings: that the scenario must have otherwise than shipped.
         """
         self.clusters, self.kind = clusters, kind
         self.cluster = clusters.get(kind)
+        self.rate = rate
         self.short, self.documents, self.say, self.progress = short, documents, say, progress
         self.reference = reference
         self.seed = reference.seed
@@ -250,9 +250,8 @@ class Stage:
         self.loader = self._loader(records)
 
     def load(self, *, backlog: int = 1000, rate: float = 0, limit: int | None = None) -> None:
-        """Begin to send, or go on; the short form sends no faster than needed, or the reference takes long."""
-        if self.short:
-            rate = rate or SHORT_RATE
+        """Begin to send, or go on, at this rate or the run's; 0 is as fast as the workers take it."""
+        rate = rate or self.rate
         self.loader.start(backlog=backlog, rate=rate, limit=limit)
 
     def _loader(self, records: Iterator[tuple[int, New]]) -> Loader:

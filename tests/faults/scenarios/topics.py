@@ -59,10 +59,10 @@ def topic_trouble(stage: Stage) -> None:
         harm(stage, topic)
         stage.fault(f"{topic.removeprefix(stage.names.input)[1:]} {what}")
         stage.until(f"a worker says that {topic} {what}", lambda: _waiting(stage), 120)
-        stage.sleep(stage.pick(20, 3))
+        stage.sleep(stage.pick(20, 2))
         undo(stage, topic)
         stage.fault("")
-        stage.flow(200)
+        stage.flow(100)
     while stage.loader.sent < stage.documents:
         stage.sleep(0.5)
     stage.settle(extra=30)
