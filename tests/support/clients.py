@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from confluent_kafka.admin import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -27,6 +28,19 @@ Place = tuple[str, int, int]
 _TIMEOUT = 20.0
 # The library's own chatter about brokers that we have ended ourselves.
 _QUIET = {"log_level": 0}
+# What a broker answers, or leaves unanswered, while it starts; it passes.
+_PASSING = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+}
+_PASSES_WITHIN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +204,18 @@ def documents(count: int, text: str = "Angela Merkel flew to Paris.", start: int
     ]
 
 
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask a broker, and ask again while it is only starting."""
+    deadline = time.monotonic() + _PASSES_WITHIN
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 class Observer:
     """Reads topics and commits from outside; one consumer of a throw-away group, which never commits."""
 
@@ -233,7 +259,9 @@ class Observer:
         consumer = Consumer({**self._options, "group.id": "observer"})
         try:
             for part in parts:
-                part.offset = max(0, consumer.get_watermark_offsets(part, timeout=_TIMEOUT)[1] - 1)
+                ask = functools.partial(consumer.get_watermark_offsets, part, timeout=_TIMEOUT)
+                ends = _patiently(ask)
+                part.offset = max(0, ends[1] - 1)
             for _ in self._until_ends(consumer, parts, found, seconds):
                 pass
         finally:
@@ -244,10 +272,9 @@ class Observer:
         """Give the group's committed offset of each partition; -1001 where there is none."""
         consumer = Consumer({**self._options, "group.id": group})
         try:
-            return {
-                (part.topic, part.partition): part.offset
-                for part in consumer.committed(self.partitions(topics), timeout=_TIMEOUT)
-            }
+            parts = self.partitions(topics)
+            found = _patiently(lambda: consumer.committed(parts, timeout=_TIMEOUT))
+            return {(part.topic, part.partition): part.offset for part in found}
         finally:
             consumer.close()
 
