@@ -40,6 +40,13 @@ class Committer:
         self._state = state
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
+        # Windows that were handed over since a commit was stored.
+        self.behind = 0
+
+    def handed_over(self) -> None:
+        """Note that a window is handed over, and ask for a commit."""
+        self.behind += 1
+        self.kick()
 
     def kick(self) -> None:
         """Ask for a commit soon; the call costs nothing and waits for nothing."""
@@ -58,7 +65,11 @@ class Committer:
             positions = self._state.ledger.to_commit()
             for partition, offset in positions.items():
                 self._state.starts.moved(partition, offset)
-            return await self._store(positions)
+            before = self.behind
+            stored = await self._store(positions)
+            if stored:
+                self.behind = max(0, self.behind - before)
+            return stored
 
     async def count_start(self, last: dict[Partition, int]) -> bool:
         """Count a start at each head in a window, and store the counts; return whether that is done.

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import dataclasses
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from fewnerd_stream.delivery.ledger import Partition
@@ -27,6 +28,7 @@ log = logging.getLogger("fewnerd_stream.worker")
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _LOOK_EVERY = 1.0
+_COMMIT_STEP = 0.05
 _BYTES_PER_LIMIT = 1_048_576
 
 
@@ -190,6 +192,7 @@ class Pipeline:
     async def _finish(self, window: Window, ack: Callable[[Any], Any]) -> None:
         state = self._state
         outcomes = await self._outcomes(window)
+        await self._committed(window)
         await self._publish(window, outcomes)
         if window.claim.lost():
             raise Dropped
@@ -197,7 +200,22 @@ class Pipeline:
             state.ledger.hand_over(Partition(record.topic, record.partition), record.offset)
             state.progress.handed_over(outcome.kind, len(outcome.outgoing), outcome.reason)
             await ack(event)
-        state.committer.kick()
+        state.committer.handed_over()
+
+    async def _committed(self, window: Window) -> None:
+        """Wait until what was published before is committed, but for as many windows as are in flight.
+
+        While no commit is stored, all that is published would come again with the next owner.
+        """
+        state = self._state
+        began = time.monotonic()
+        while state.committer.behind >= state.settings.windows_in_flight:
+            if window.claim.lost():
+                raise Dropped
+            if time.monotonic() - began > _LOOK_EVERY:
+                state.progress.waiting("what was published before is not committed yet")
+            state.committer.kick()
+            await asyncio.sleep(_COMMIT_STEP)
 
     async def _outcomes(self, window: Window) -> list[Outcome]:
         state = self._state

@@ -54,6 +54,7 @@ class State:
     def forget(self) -> None:
         """Close all accounts, and let nothing that was taken until now be published any more."""
         self.ledger.next_epoch()
+        self.committer.behind = 0
         partitions = self.ledger.assigned
         self.ledger.revoke(partitions)
         self.starts.revoke(partitions)

@@ -281,6 +281,27 @@ async def test_an_error_that_nobody_foresaw_ends_the_process_with_the_start_coun
     assert bench.group.commits[-1][A] == (0, "fewnerd:1;starts=1;until=0")
 
 
+async def test_publishing_waits_for_commits(bench: Bench) -> None:
+    """While the coordinator stores none, no more is published than what may be in flight."""
+    store, refused = bench.group.store, [True]
+
+    async def flaky(offsets: dict[Partition, tuple[int, str]]) -> None:
+        if refused and any(offset for offset, _ in offsets.values()):
+            raise GroupCoordinatorNotAvailableError
+        await store(offsets)
+
+    bench.group.store = flaky  # type: ignore[method-assign]
+    await bench.window(0)
+    await bench.window(1)
+    late = asyncio.ensure_future(bench.window(2))
+    await bench.until(lambda: bench.acked == [0, 1])
+    await asyncio.sleep(0.2)
+    assert bench.broker.stored == [b"0", b"1"]
+    refused.clear()
+    await bench.until(lambda: bench.acked == [0, 1, 2])
+    await late
+
+
 async def test_the_last_commit_is_tried_again(bench: Bench) -> None:
     """A coordinator that is being looked for costs no window a second time."""
     errors = [GroupCoordinatorNotAvailableError(), GroupCoordinatorNotAvailableError()]
