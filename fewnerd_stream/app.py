@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -139,6 +141,8 @@ def run_worker(
         BrokerError: no broker could be reached.
         TopicsError: a topic is missing, or is set up so that documents would be lost.
     """
+    # Until Faust takes the signals over there is nothing to drain.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     _check_topics(settings)
     tagger = tagger_factory()
     loop = _new_loop()
