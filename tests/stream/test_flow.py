@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from fewnerd_stream.exits import Exit
 from tests.support.clients import New
 from tests.support.taggers import WORDS, WordTagger
+from tests.support.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,4 +206,54 @@ def test_several_input_topics_keep_their_own_retries_and_dead(flow: Callable[...
         "attempt": 1,
         "replay": 0,
     }
+    stream.stop(worker)
+
+
+def test_the_worker_that_ships_finds_entities_with_the_model_that_ships(flow: Callable[..., Flow]) -> None:
+    """`fewnerd-stream worker` with nothing but its settings tags with the bundled model, and ends well."""
+    stream = flow(partitions=1)
+    stream.send(
+        [raw("Angela Merkel flew from Berlin to Paris.", "a"), b"no document", raw("It rained all day.", "b")]
+    )
+    worker = stream.worker(tagger=None)
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    [person] = stream.category("person")
+    assert {entity["text"] for entity in person.json()["entities"]} == {"Angela Merkel"}
+    [location] = stream.category("location")
+    assert {entity["text"] for entity in location.json()["entities"]} == {"Berlin", "Paris"}
+    for message in (person, location):
+        document = message.json()["document"]
+        for entity in message.json()["entities"]:
+            assert document["text"][entity["start"] : entity["end"]] == entity["text"]
+            assert entity["label"] == f"{entity['coarse']}-{entity['fine']}"
+    assert person.json()["model"]["digest"].startswith("sha256:")
+    [letter] = stream.dead()
+    assert letter.header("__fewnerd.model") == person.json()["model"]["digest"].encode()
+    stream.stop(worker)
+
+
+def test_a_worker_says_what_keeps_it_from_starting(flow: Callable[..., Flow]) -> None:
+    """Without a broker it exits with 3, without its topics with 4, each in one readable message and no traceback."""
+    stream = flow(partitions=1)
+    away = Worker("127.0.0.1:1", stream.folder, tagger=None)
+    astray = stream.worker(tagger=None, start=False, input_topics="no-such-topic", partitions=1)
+    for worker, status in ((away, Exit.BROKER), (astray, Exit.TOPICS)):
+        with worker.start(wait=False):
+            assert worker.wait(90) == status
+        assert "Traceback" not in worker.said()
+    assert "no-such-topic" in astray.said()
+    assert "127.0.0.1:1" in away.said()
+
+
+def test_a_killed_worker_repeats_little_and_loses_nothing(flow: Callable[..., Flow]) -> None:
+    """On the embedded broker, too, a kill loses nothing, and repeats at most what was in flight."""
+    stream = flow(partitions=2, window_size=4)
+    stream.send(raw(f"Paris {n} !slow=0.05", f"d{n}") for n in range(120))
+    worker = stream.worker()
+    stream.wait_committed(20)
+    stream.kill(worker)
+    stream.start(worker)
+    stream.wait_done()
+    assert stream.account().duplicates <= 4 * 3
     stream.stop(worker)
