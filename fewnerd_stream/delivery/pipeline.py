@@ -147,21 +147,27 @@ class Pipeline:
         self, window: Window, process: Callable[[Sequence[Record]], list[Outcome]]
     ) -> asyncio.Future[list[Outcome]]:
         """Give a window to a thread, and end the process when that takes too long, whoever owns it by then."""
-        work = self._threads.submit(process, window.records)
+        loop = asyncio.get_running_loop()
+        size = sum(len(record.value or b"") for record in window.records)
+        limit = self._state.settings.inference_timeout * max(1.0, size / _BYTES_PER_LIMIT)
+        outcomes: asyncio.Future[list[Outcome]]
+
+        def begin() -> None:
+            # From when a thread is free on: one may still be at work on a window that was let go. A thread
+            # that hangs cannot be ended, only its process.
+            timer = loop.call_later(limit, self._hangs, window, limit)
+            outcomes.add_done_callback(lambda _: timer.cancel())
+
+        def work_in_thread() -> list[Outcome]:
+            loop.call_soon_threadsafe(begin)
+            return process(window.records)
+
+        work = self._threads.submit(work_in_thread)
         self._work.add(work)
         work.add_done_callback(self._work.discard)
         outcomes = asyncio.wrap_future(work)
-        size = sum(len(record.value or b"") for record in window.records)
-        limit = self._state.settings.inference_timeout * max(1.0, size / _BYTES_PER_LIMIT)
-        # A thread that hangs cannot be ended, only its process.
-        timer = asyncio.get_running_loop().call_later(limit, self._hangs, window, limit)
-
-        def done(outcomes: asyncio.Future[list[Outcome]]) -> None:
-            timer.cancel()
-            if not outcomes.cancelled():
-                outcomes.exception()  # looked at: nobody may wait for it any more
-
-        outcomes.add_done_callback(done)
+        # Looked at: nobody may wait for it any more.
+        outcomes.add_done_callback(lambda outcomes: outcomes.cancelled() or outcomes.exception())
         return outcomes
 
     def _hangs(self, window: Window, limit: float) -> None:

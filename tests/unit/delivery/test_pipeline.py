@@ -281,6 +281,25 @@ async def test_an_error_that_nobody_foresaw_ends_the_process_with_the_start_coun
     assert bench.group.commits[-1][A] == (0, "fewnerd:1;starts=1;until=0")
 
 
+async def test_waiting_for_a_thread_is_no_hang(bench: Bench) -> None:
+    """Threads may still be at work on windows that were let go; the limit is for the work, not for that."""
+    bench.state.settings = load_settings(inference_timeout=1)
+    bench.model.gates = {offset: threading.Event() for offset in (0, 1, 2)}
+    ended: list[str] = []
+    bench.state.end = lambda reason, _: ended.append(reason)
+    await bench.window(0)
+    await bench.window(1)
+    bench.state.forget()
+    bench.state.assign(A, 2, "")
+    await bench.window(2)
+    await bench.until(lambda: len(ended) == 2)
+    assert sorted(reason.partition(";")[0][-1] for reason in ended) == ["0", "1"]
+    for gate in bench.model.gates.values():
+        gate.set()
+    await bench.until(lambda: bench.acked == [2])
+    assert len(ended) == 2
+
+
 async def test_publishing_waits_for_commits(bench: Bench) -> None:
     """While the coordinator stores none, no more is published than what may be in flight."""
     store, refused = bench.group.store, [True]
