@@ -39,6 +39,7 @@ class Window:
     events: Sequence[Any]
     records: list[Record]
     claim: Claim
+    work: concurrent.futures.Future[list[Outcome]] | None = None
     outcomes: asyncio.Future[list[Outcome]] | None = None
     done: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
@@ -162,7 +163,7 @@ class Pipeline:
             loop.call_soon_threadsafe(begin)
             return process(window.records)
 
-        work = self._threads.submit(work_in_thread)
+        work = window.work = self._threads.submit(work_in_thread)
         self._work.add(work)
         work.add_done_callback(self._work.discard)
         outcomes = asyncio.wrap_future(work)
@@ -186,6 +187,8 @@ class Pipeline:
                 await self._finish(window, ack)
             except Dropped:
                 self._state.progress.dropped(len(window.records))
+                if window.work is not None:
+                    window.work.cancel()  # if it waits for a thread still: nobody waits for it any more
             except Exception as error:
                 # The start stays counted: should one of these documents be the cause, it ends as dead.
                 log.exception("a window could not be finished")
@@ -240,14 +243,13 @@ class Pipeline:
 
     async def _result(self, window: Window, outcomes: asyncio.Future[list[Outcome]]) -> list[Outcome]:
         """Await a window's outcomes, for as long as it is ours."""
-        while True:
+        while not window.claim.lost():
             done, _ = await asyncio.wait({outcomes}, timeout=_LOOK_EVERY)
             if done:
                 return outcomes.result()
-            if window.claim.lost():
-                raise Dropped
             # It is the limit that ends a model at work, not the watchdog's patience.
             self._state.progress.moved()
+        raise Dropped
 
     async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> None:
         """Store all that came of a window."""

@@ -211,3 +211,20 @@ def test_a_topic_made_anew_is_read_from_its_beginning(flow: Callable[..., Flow])
     stream.wait_done()
     assert texts(stream)[20:] == [f"Paris anew {n}" for n in range(5)]
     stream.stop(worker)
+
+
+def test_input_that_is_larger_than_its_topic_once_it_is_unpacked(flow: Callable[..., Flow]) -> None:
+    """A packed record may hold more than the topic's limit: it is dead of its text's size, and holds nothing up."""
+    stream = flow(partitions=1)
+    big = raw("Paris " * 2_000_000)
+    assert len(big) > 5 * stream.settings.max_message_bytes
+    # librdkafka looks at a record's size before it packs it.
+    limits = {"compression_type": "gzip", "message_max_bytes": str(64 << 20), "batch_size": "1"}
+    stream.send([big, raw("Paris")], **limits)
+    worker = stream.worker()
+    stream.wait_done()
+    assert texts(stream) == ["Paris"]
+    [letter] = stream.dead()
+    assert letter.header("__fewnerd.reason") == b"text-too-large"
+    assert letter.value == big
+    stream.stop(worker)

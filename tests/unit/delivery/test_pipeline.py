@@ -116,9 +116,11 @@ class Model:
         """Hold nothing back."""
         self.gates: dict[int, threading.Event] = {}
         self.stops = 0
+        self.begun: list[int] = []
 
     def process(self, records: Sequence[Record]) -> list[Outcome]:
         """Wait at the first record's gate, or raise Stop as often as told."""
+        self.begun.append(records[0].offset)
         gate = self.gates.get(records[0].offset)
         if gate is not None:
             assert gate.wait(20)
@@ -226,6 +228,23 @@ async def test_a_window_of_a_past_epoch_is_dropped_unpublished(bench: Bench) -> 
     await bench.until(lambda: bench.state.progress.counts["dropped"] == 2)
     assert bench.broker.stored == []
     assert bench.acked == []
+
+
+async def test_a_window_that_was_let_go_before_a_thread_was_free_is_never_tagged(bench: Bench) -> None:
+    """Threads that are busy with what was let go take on nothing more that was let go."""
+    for offset in (0, 1):
+        bench.model.gates[offset] = threading.Event()
+        await bench.window(offset)
+    await bench.until(lambda: len(bench.model.begun) == 2)
+    for again in range(2):
+        bench.state.forget()
+        await bench.until(lambda: bench.state.progress.counts["dropped"] == 2 + again)  # noqa: B023 - awaited here
+        bench.state.assign(A, 0, "")
+        await bench.window(0)
+    for gate in bench.model.gates.values():
+        gate.set()
+    await bench.until(lambda: bench.acked == [0])
+    assert bench.model.begun == [0, 1, 0]
 
 
 async def test_a_worker_that_was_frozen_publishes_nothing_until_it_hears_from_the_group(bench: Bench) -> None:
