@@ -244,7 +244,7 @@ async def test_a_window_that_was_let_go_before_a_thread_was_free_is_never_tagged
     for gate in bench.model.gates.values():
         gate.set()
     await bench.until(lambda: bench.acked == [0])
-    assert bench.model.begun == [0, 1, 0]
+    assert sorted(bench.model.begun) == [0, 0, 1]  # two threads may begin in either order
 
 
 async def test_a_worker_that_was_frozen_publishes_nothing_until_it_hears_from_the_group(bench: Bench) -> None:
