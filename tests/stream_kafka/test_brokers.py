@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from fewnerd_stream.delivery.starts import CONDEMNED
 from fewnerd_stream.exits import Exit
 from tests.support import clients
 from tests.support.clients import New
@@ -102,8 +103,8 @@ def test_a_refusing_broker_condemns_no_document_however_often_workers_start(
     person = f"{stream.settings.output_prefix}.person"
     refuse(stream, person)
     stream.send(load(20, "Angela Merkel {n}"))
-    worker = stream.worker(start=False, checked=False)
-    for _ in range(8):
+    worker = stream.worker(start=False, checked=False, instance_id="worker-1")
+    for _ in range(CONDEMNED + 1):
         worker.start(wait=False)
         assert worker.wait(60) == Exit.WATCHDOG
     assert stream.committed() == 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from fewnerd_stream.delivery.starts import CONDEMNED
 from fewnerd_stream.exits import Exit
 from tests.support.clients import New
 from tests.support.processes import until
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.flows import Flow
     from tests.support.workers import Worker
 
+NAMED: Final[dict[str, Any]] = {"instance_id": "worker-1"}
+"""With a name of its own a worker that comes back is known at once, and waits for no session to end."""
 BROKEN = "tests.support.taggers:BrokenTagger"
 
 
@@ -72,11 +75,12 @@ def test_a_document_that_takes_its_process_with_it_is_dead_of_it(
     flow: Callable[..., Flow], order: str
 ) -> None:
     """A document that kills every process is dead by its crashes after six starts, and nothing else is."""
-    stream = flow(partitions=1, window_size=8, windows_in_flight=3, session_timeout=2)
+    stream = flow(partitions=1, window_size=8, windows_in_flight=3)
     stream.send(around({37: f"Siemens !{order}"}, 60))
-    worker = stream.worker(start=False)
+    worker = stream.worker(start=False, **NAMED)
     worker.start(wait=False)
     ends = keep_up(worker, stream, lambda: stream.lag() == 0, most=12)
+    stream.count_kills(len(ends))
     account = stream.account()
     [letter] = stream.dead()
     assert (letter.key, letter.header("__fewnerd.reason")) == (b"37", b"crash")
@@ -109,6 +113,7 @@ def test_two_documents_that_crash_and_workers_that_take_over(flow: Callable[...,
         return stream.lag() == 0
 
     until("both are dead and all else is done", look, 280, every=0.5)
+    stream.count_kills(crashes)
     stream.account()
     assert {(m.key, m.header("__fewnerd.reason")) for m in stream.dead()} == {
         (b"9", b"crash"),
@@ -120,9 +125,9 @@ def test_two_documents_that_crash_and_workers_that_take_over(flow: Callable[...,
 
 def test_a_document_on_which_the_model_hangs_is_dead_of_it(flow: Callable[..., Flow]) -> None:
     """A hang ends the process with the watchdog's code, and after six of them the document is dead, and it alone."""
-    stream = flow(partitions=1, window_size=8, inference_timeout=2, session_timeout=2)
+    stream = flow(partitions=1, window_size=8, inference_timeout=2)
     stream.send(around({11: "Siemens !hang"}, 24))
-    worker = stream.worker(start=False)
+    worker = stream.worker(start=False, **NAMED)
     worker.start(wait=False)
     ends = keep_up(worker, stream, lambda: stream.lag() == 0, most=12)
     assert set(ends) == {Exit.WATCHDOG}
@@ -140,8 +145,8 @@ def test_a_broken_model_sends_nothing_to_the_dead(flow: Callable[..., Flow]) -> 
     )
     (stream.folder / "broken").touch()
     stream.send(around({}, 20))
-    worker = stream.worker(start=False, tagger=BROKEN)
-    for _ in range(8):
+    worker = stream.worker(start=False, tagger=BROKEN, **NAMED)
+    for _ in range(CONDEMNED + 1):
         worker.start(wait=False)
         assert worker.wait(60) == Exit.WATCHDOG
     assert "the model fails on a known-good sentence too" in worker.said()

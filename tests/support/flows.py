@@ -95,6 +95,10 @@ class Flow:
         worker.kill()
         self._tally.kills += 1
 
+    def count_kills(self, kills: int) -> None:
+        """Count kills that documents brought about."""
+        self._tally.kills += kills
+
     def stop(self, worker: Worker, seconds: float = 60) -> None:
         """End a worker with SIGTERM, count it, and see that it ends well."""
         status = worker.terminate(seconds)
