@@ -89,8 +89,10 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads for inference; unset: all permitted cores"
     )
-    thresholds: Annotated[float | dict[str, float], NoDecode] = Field(
-        0.0, description="lowest score of an entity: one number, or label=number with commas between"
+    thresholds: Annotated[float | dict[str, float] | None, NoDecode] = Field(
+        None,
+        description="lowest score of an entity: one number, or label=number with commas between; "
+        "unset: the bundle's own, 0: whatever is found",
     )
     labels: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="labels or categories to find, commas between; unset: all 66"
@@ -219,7 +221,9 @@ class Settings(BaseSettings):
 
     @field_validator("thresholds")
     @classmethod
-    def _scores(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+    def _scores(cls, value: float | dict[str, float] | None) -> float | dict[str, float] | None:
+        if value is None:
+            return None
         scores = value.values() if isinstance(value, dict) else (value,)
         if not all(0 <= score <= 1 for score in scores):
             message = "a score lies between 0 and 1"

@@ -67,7 +67,7 @@ class Tagger:
         folder: str | Path | None = None,
         *,
         threads: int | None = None,
-        thresholds: Mapping[str, float] | float = 0,
+        thresholds: Mapping[str, float] | float | None = None,
         labels: Collection[str] | None = None,
         check: bool = True,
     ) -> Self:
@@ -76,7 +76,8 @@ class Tagger:
         Args:
             folder: a bundle's folder or hub name; None for the one that ships.
             threads: runner threads; None for all the cores that this process may use.
-            thresholds: the least score told, for all labels or by label (others: 0).
+            thresholds: the least score told, for all labels or by label; for the others, and where it is None,
+                the bundle's own (``Decoding.least``). 0 tells whatever was found.
             labels: the labels told; None for all. The others still compete, but are not told.
             check: compare a few sentences' scores with those kept in the bundle.
 
@@ -87,7 +88,7 @@ class Tagger:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, must be at least 1")
         bundle = open_bundle(folder)
-        least = _thresholds(bundle.labels, thresholds, labels)
+        least = _thresholds(bundle.labels, thresholds, labels, bundle.decoding.least)
         tagger = cls(bundle, Graph.open(bundle), threads or permitted_cores(), least)
         if check:
             from model import parity  # noqa: PLC0415 - it uses taggers itself
@@ -225,9 +226,14 @@ class Tagger:
 
 
 def _thresholds(
-    names: Sequence[str], thresholds: Mapping[str, float] | float, labels: Collection[str] | None
+    names: Sequence[str],
+    thresholds: Mapping[str, float] | float | None,
+    labels: Collection[str] | None,
+    otherwise: float,
 ) -> Floats:
     """Return the least score told of each label; one above 1 for those never told."""
+    if thresholds is None:
+        thresholds = otherwise
     by_label = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(names[1:], thresholds)
     unknown = sorted({*by_label, *(labels or ())} - set(names[1:]))
     if unknown:
@@ -235,7 +241,7 @@ def _thresholds(
     wrong = [f"{label}: {least}" for label, least in by_label.items() if not 0 <= least <= 1]
     if wrong:
         raise ValueError(f"thresholds must be 0 to 1, not {wrong[0]}")
-    least = np.array([by_label.get(name, 0) for name in names], np.float32)
+    least = np.array([by_label.get(name, otherwise) for name in names], np.float32)
     if labels is not None:
         least[[name not in labels for name in names]] = 2
     return least

@@ -122,10 +122,15 @@ def chosen(bundle: BundleLike, wanted: Collection[str] | None) -> list[str] | No
     return found
 
 
-def thresholds(bundle: BundleLike, wanted: Mapping[str, float] | float) -> dict[str, float] | float:
-    """Give the least score of each of the bundle's labels; one for a label wins over its category's."""
-    if isinstance(wanted, float | int):
-        return float(wanted)
+def thresholds(
+    bundle: BundleLike, wanted: Mapping[str, float] | float | None
+) -> dict[str, float] | float | None:
+    """Give the least score of each of the bundle's labels; one for a label wins over its category's.
+
+    Labels that neither names keep the bundle's own, as all do where nothing is wanted.
+    """
+    if wanted is None or isinstance(wanted, float | int):
+        return wanted
     return {
         label: wanted[label] if label in wanted else wanted[coarse]
         for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True)

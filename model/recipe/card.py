@@ -19,10 +19,12 @@ _ENOUGH = 20
 _WEAKEST = 8
 _PARTS = {"fine": "66 types", "coarse": "8 categories", "boundary": "boundaries alone"}
 _VARIANTS = {
-    "argmax": "each word its likeliest label, no transitions",
+    "told": "whatever is found is told, `--thresholds 0`",
+    "argmax": "and each word its likeliest label, no transitions",
     "prose": "joined as a newspaper prints it",
     "lower": "in lower case",
     "upper": "in capitals",
+    "tweets": "as tweets",
 }
 _FIGURES = ("precision", "recall", "f1")
 _STARTS = {
@@ -112,10 +114,10 @@ def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
     fitted = evaluation["cross_fitted"]
     sides = {"INT8": int8, "FP32": fp32}
     variants = [
-        (text, *(_percent(side[variant]["fine"]["f1"]) for side in sides.values()))
+        (text, *(_percent(side[variant][part]["f1"]) for part in _PARTS for side in sides.values()))
         for variant, text in _VARIANTS.items()
     ]
-    lenient = [_percent(side["lenient"]["f1"]) for side in sides.values()]
+    lenient = [*(_percent(side["lenient"]["f1"]) for side in sides.values()), *[""] * 4]
     return {
         "int8_fine_f1": _percent(int8["fine"]["f1"]),
         "int8_boundary_f1": _percent(int8["boundary"]["f1"]),
@@ -140,12 +142,17 @@ def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
             ],
         ),
         "variants": _table(
-            ("F1 over the 66 types", *sides),
+            ("F1", *(f"{text}, {name}" for text in _PARTS.values() for name in sides)),
             [*variants, ("as the reference counts", *lenient)],
         ),
         "weakest": _weakest(int8["types"]),
         "types": _types(int8, fp32),
         "tokens": _tokens(int8["tokens"]),
+        "thresholds": _thresholds(evaluation["thresholds"]["all"]),
+        "type_thresholds": _type_thresholds(evaluation["thresholds"]["labels"], int8["types"]),
+        "documents": str(evaluation["long"]["documents"]),
+        "document_words": f"{evaluation['long']['words']:.0f}",
+        "long": _long(evaluation["long"]),
         "curve": _curve(fitted["curve_before"], fitted["curve"]),
     }
 
@@ -190,6 +197,36 @@ def _tokens(tokens: dict[str, Any]) -> str:
     ]
     rows.append(("accuracy", "", "", f"{tokens['accuracy']:.2f}", str(tokens["support"])))
     return _table(("INT8", "precision", "recall", "F1", "tokens"), rows)
+
+
+def _thresholds(rows: Sequence[dict[str, float]]) -> str:
+    cells = [(f"{row['threshold']:g}", *(_percent(row[figure]) for figure in _FIGURES)) for row in rows]
+    return _table(("least score", "precision", "recall", "F1"), cells)
+
+
+def _type_thresholds(labels: dict[str, Any], types: dict[str, dict[str, float]]) -> str:
+    rows = []
+    for label, bought in labels.items():
+        if types[label]["support"] < _ENOUGH:
+            continue
+        pairs = (
+            (f"{found['threshold']:.2f}", _percent(found["recall"])) if found else ("-", "-")
+            for found in bought.values()
+        )
+        rows.append((f"`{label}`", *(cell for pair in pairs for cell in pair)))
+    wanted = next(iter(labels.values()))
+    names = ((f"score for {_percent(float(p))[:-3]} % precision", "recall left") for p in wanted)
+    return _table(("", *(name for pair in names for name in pair)), rows)
+
+
+def _long(long: dict[str, Any]) -> str:
+    names = {"sentences": "a sentence at a time, as shipped", "whole": "as much as the graph takes at once"}
+    rows = [
+        (text, _percent(long[name]["f1"]), str(long[name]["repeated"]), _percent(long[name]["one_type"]))
+        for name, text in names.items()
+    ]
+    rows.append(("as annotated", "", str(long["gold"]["repeated"]), _percent(long["gold"]["one_type"])))
+    return _table(("", "F1", "repeated names", "of them with one type"), rows)
 
 
 def _curve(before: Sequence[dict[str, float]], after: Sequence[dict[str, float]]) -> str:

@@ -15,6 +15,7 @@ from model.bundle import FUSED, GRAPH
 from model.evaluate import evaluate, join
 from model.pieces import Encoder
 from model.recipe import fit
+from model.recipe.forms import WholeTagger, long_documents, tweet
 from model.tagger import Tagger
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ EVALUATION = "evaluation.json"
 SPEED_SENTENCES = 256
 SPEED_BATCH = 16
 SPEED_ROUNDS = 5
-_CHOSEN = ("weight", "stay", "switch", "temperature")
+_CHOSEN = ("weight", "stay", "switch", "temperature", "least")
 _BRIEF = ("fine", "coarse", "boundary")
 
 
@@ -52,35 +53,50 @@ def measure(
     with Tagger.load(bundle) as tagger:
         decoding = tagger.bundle.decoding
         out["digest"] = tagger.info.digest
-        out["int8"] = _side(tagger, held_out, "int8")
+        out["int8"] = _side(bundle, held_out, "int8")
         out["decoding"] = {name: getattr(decoding, name) for name in _CHOSEN}
         out["independence"] = independence(tagger, held_out)
-        out["cross_fitted"] = fit.cross_fitted(fit.score(tagger, held_out), decoding)
+        scored = fit.score(tagger, held_out)
+        out["cross_fitted"] = fit.cross_fitted(scored, decoding)
+        out["thresholds"] = fit.thresholds(scored, decoding)
         batches = speed_batches(tagger, held_out)
-    with Tagger.load(twin) as tagger:
-        out["fp32"] = _side(tagger, held_out, "fp32")
+        with WholeTagger.load(bundle) as whole:
+            out["long"] = long_documents({"sentences": tagger, "whole": whole}, held_out)
+    out["fp32"] = _side(twin, held_out, "fp32")
     graphs = {"fp32": twin / GRAPH, "int8": bundle / GRAPH, "fused": bundle / FUSED, **(speed or {})}
     out["speed"] = relative_speed(graphs, batches)
     return out
 
 
-def _side(tagger: Tagger, held_out: Sequence[Sentence], name: str) -> dict[str, Any]:
-    decoding = tagger.bundle.decoding
-    plain = dataclasses.replace(decoding, weight=0.0, stay=0.0, switch=0.0)
-    forms: dict[str, tuple[Callable[[str], str], bool, Any]] = {
-        "prose": (str, True, decoding),
-        "lower": (str.lower, False, decoding),
-        "upper": (str.upper, False, decoding),
-        "argmax": (str, False, plain),
-    }
-    with tqdm(total=len(held_out) * (1 + len(forms)), desc=name, unit="sentence", mininterval=5.0) as bar:
-        report = evaluate(tagger, _plain(held_out, str), progress=bar.update)
-        for form, (change, prose, used) in forms.items():
-            tagger.bundle = dataclasses.replace(tagger.bundle, decoding=used)
-            found = evaluate(tagger, _plain(held_out, change), prose=prose, progress=bar.update)
-            report[form] = {part: found[part] for part in _BRIEF}
-    tagger.bundle = dataclasses.replace(tagger.bundle, decoding=decoding)
-    return report
+def _side(folder: Path, held_out: Sequence[Sentence], name: str) -> dict[str, Any]:
+    tweets = [tweet(sentence, number) for number, sentence in enumerate(held_out)]
+    with (
+        tqdm(total=7 * len(held_out), desc=name, unit="sentence", mininterval=5.0) as bar,
+        Tagger.load(folder) as tagger,
+        Tagger.load(folder, thresholds=0) as telling,
+    ):
+
+        def measured(
+            change: Callable[[str], str] = str,
+            *,
+            prose: bool = False,
+            by: Tagger = tagger,
+            of: Sequence[Sentence] = held_out,
+        ) -> dict[str, Any]:
+            return evaluate(by, _plain(of, change), prose=prose, progress=bar.update)
+
+        report = measured()
+        others = {
+            "prose": measured(prose=True),
+            "lower": measured(str.lower),
+            "upper": measured(str.upper),
+            "tweets": measured(of=tweets),
+            "told": measured(by=telling),
+        }
+        plain = dataclasses.replace(telling.bundle.decoding, weight=0.0, stay=0.0, switch=0.0)
+        telling.bundle = dataclasses.replace(telling.bundle, decoding=plain)
+        others["argmax"] = measured(by=telling)
+    return report | {form: {part: found[part] for part in _BRIEF} for form, found in others.items()}
 
 
 def _plain(sentences: Sequence[Sentence], change: Callable[[str], str]) -> list[Any]:

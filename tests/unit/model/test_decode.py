@@ -136,8 +136,10 @@ def test_saved_and_loaded_it_decodes_alike(tmp_path: Path) -> None:
     decoding = fit_transitions(
         [["person-other", "O"], ["art-film"]], LABELS, weight=0.2, temperature=1.3, smoothing=5, stay=-0.4
     )
+    decoding = dataclasses.replace(decoding, least=0.3)
     decoding.save(tmp_path)
     loaded = Decoding.load(tmp_path / "decoding.json", LABELS)
+    assert loaded.least == 0.3
     assert np.array_equal(loaded.counts, decoding.counts)
     assert (loaded.weight, loaded.temperature, loaded.smoothing, loaded.stay) == (0.2, 1.3, 5.0, -0.4)
     assert np.array_equal(loaded.matrix, decoding.matrix)
@@ -148,6 +150,7 @@ def test_saved_and_loaded_it_decodes_alike(tmp_path: Path) -> None:
     [
         ({"weight": -0.1}, "weight must be"),
         ({"temperature": 0}, "temperature and smoothing"),
+        ({"least": 1}, "least must be"),
         ({"weight": "much"}, "weight is 'much'"),
         ({"transitions": {"O": {"event-other": 3}}}, "names a label that the model lacks"),
         ({"transitions": None}, "no object with `transitions`"),

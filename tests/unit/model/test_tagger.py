@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -200,6 +201,21 @@ def test_thresholds_and_labels_choose_what_is_told(tmp_path: Path, graph: StubGr
     assert labels(thresholds={"person-other": 1.0}) == ["location-GPE"]
     assert labels(labels=["person-other"]) == ["person-other"]
     assert labels(labels=[]) == []
+
+
+def test_a_bundles_own_least_score_holds_until_another_is_named(tmp_path: Path, graph: StubGraph) -> None:
+    """What a bundle does not tell of itself is told at threshold 0, and by label where only some are named."""
+    folder = write_small(tmp_path / "small")
+    content = {"weight": 0, "temperature": 1, "smoothing": 1, "transitions": {}, "least": 0.999}
+    (folder / "decoding.json").write_text(json.dumps(content))
+
+    def labels(**options: Any) -> list[str]:
+        with load(folder, graph, threads=1, **options) as tagger:
+            return [entity.label for entity in tagger.tag(["b a Berlin"])[0]]
+
+    assert labels() == []
+    assert labels(thresholds=0) == ["person-other", "location-GPE"]
+    assert labels(thresholds={"location-GPE": 0}) == ["location-GPE"]
 
 
 @pytest.mark.parametrize(
