@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ CARD = "MODEL_CARD.md"
 # Fewer entities of a type say little of it.
 _ENOUGH = 20
 _WEAKEST = 8
+_USUAL_DROPOUT = 0.1
 _PARTS = {"fine": "66 types", "coarse": "8 categories", "boundary": "boundaries alone"}
 _VARIANTS = {
     "told": "whatever is found is told, `--thresholds 0`",
@@ -153,6 +155,7 @@ def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
         "documents": str(evaluation["long"]["documents"]),
         "document_words": f"{evaluation['long']['words']:.0f}",
         "long": _long(evaluation["long"]),
+        "ablation": _ablation(evaluation.get("ablation") or []),
         "curve": _curve(fitted["curve_before"], fitted["curve"]),
     }
 
@@ -217,6 +220,24 @@ def _type_thresholds(labels: dict[str, Any], types: dict[str, dict[str, float]])
     wanted = next(iter(labels.values()))
     names = ((f"score for {_percent(float(p))[:-3]} % precision", "recall left") for p in wanted)
     return _table(("", *(name for pair in names for name in pair)), rows)
+
+
+def _ablation(rows: Sequence[dict[str, Any]]) -> str:
+    cells = []
+    for row in rows:
+        plan = row["plan"]
+        what = [
+            f"from {plan['start'].removeprefix('run:')}",
+            "passes " + ", ".join(f"{passes} x {name}" for name, passes in Counter(plan["passes"]).items()),
+            *([f"taught by {', '.join(row['teachers'])}"] if row["teachers"] else []),
+            f"peak {plan['peak']:g}",
+            *([] if plan["cased"] else ["without letter case"]),
+            *([] if plan["dropout"] == _USUAL_DROPOUT else [f"dropout {plan['dropout']:g}"]),
+            f"seed {plan['seed']}",
+        ]
+        name = f"`{row['run']}`" + (f", {row['variant']}" if row["variant"] else "")
+        cells.append((name, "; ".join(what), _percent(row["argmax"]), _percent(row["decoded"])))
+    return _table(("run", "how", "F1, arg-max", "F1, decoded"), cells) if cells else "Not measured."
 
 
 def _long(long: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).parents[3] / "shared" / "fewnerd"
 WORK = Path.home() / ".cache" / "fewnerd-stream" / "recipe"
 PLANS = Path(__file__).parent / "bundled.toml"
+ABLATIONS = Path(__file__).parent / "ablation.toml"
 BUNDLED = Path(__file__).parents[1] / "bundled"
 
 
@@ -70,6 +71,7 @@ def main(ctx: click.Context, work: Path, sources: tuple[str, ...], held_out: str
     \b
     Examples:
       python -m model.recipe all                     the bundled model, from seed and data
+      python -m model.recipe ablate                  what each choice in its training is worth
       python -m model.recipe train small --passes all,natural
       python -m model.recipe train mine --start ./my-distilbert
       python -m model.recipe train student --teacher small --teacher mine
@@ -197,6 +199,35 @@ def evaluate(ctx: click.Context, name: str) -> None:
 def card(ctx: click.Context, name: str) -> None:
     """Write run NAME's model card; every figure in it is from evaluation.json."""
     click.echo(_making(ctx, name).carded())
+
+
+@main.command()
+@click.option(
+    "--plans",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=ABLATIONS,
+    show_default="model/recipe/ablation.toml",
+    help="The runs to make, a table [[runs]] each, after those of bundled.toml.",
+)
+@click.pass_context
+def ablate(ctx: click.Context, plans: Path) -> None:
+    """Measure what each choice in training is worth; the card of the last run of bundled.toml shows it."""
+    from model.recipe import ablation  # noqa: PLC0415 - as above
+    from model.recipe.runs import read_plans  # noqa: PLC0415 - as above
+
+    place = _place(ctx)
+    runs = read_plans(PLANS)
+    done = {row["run"] for row in ablation.read(place.folder)}
+    for run in [*runs, *read_plans(plans, after=[run.name for run in runs])]:
+        _train(place, run, None)
+        if run.name not in done:
+            ablation.write(ablation.ablate(place, run.name), place.folder)
+        for row in ablation.read(place.folder):
+            if row["run"] == run.name:
+                click.echo(
+                    f"{run.name:12} {row['variant']:22} F1 arg-max {100 * row['argmax']:.2f}, "
+                    f"decoded {100 * row['decoded']:.2f}"
+                )
 
 
 @main.command(name="all")

@@ -156,7 +156,9 @@ def choose(
     near = {price: sorted(by_weight(*price, WEIGHTS[4:20:2]).values())[-3:] for price in PRICES}
     stay, switch = max(PRICES, key=lambda price: sum(near[price]))
     f1 = by_weight(stay, switch, WEIGHTS)
-    weight = _middle_of_the_best(f1)
+    # The middle: a lone peak is chance.
+    good = _as_good_as_the_best(f1)
+    weight = good[len(good) // 2]
     f1[0.0] = find(scored, dataclasses.replace(decoding, weight=0.0), only).f1
     chosen = dataclasses.replace(decoding, weight=weight, stay=stay, switch=switch)
     likelihood = {
@@ -164,7 +166,9 @@ def choose(
     }
     best = max(TEMPERATURES, key=lambda t: likelihood[t])
     chosen = dataclasses.replace(chosen, temperature=round(best, 3))
-    return dataclasses.replace(chosen, least=_middle_of_the_best(_by_least(find(scored, chosen, only)))), f1
+    # The lowest of what is as good as the best: what is told beside it costs nothing.
+    least = min(_as_good_as_the_best(_by_least(find(scored, chosen, only))))
+    return dataclasses.replace(chosen, least=least), f1
 
 
 def _by_least(found: Found) -> dict[float, float]:
@@ -172,10 +176,9 @@ def _by_least(found: Found) -> dict[float, float]:
     return {least: found.above(least).f1 for least in LEASTS}
 
 
-def _middle_of_the_best(f1: dict[float, float]) -> float:
-    """Return the middle one of those that are as good as the best: a lone peak is chance."""
-    good = [value for value in sorted(f1) if f1[value] >= max(f1.values()) - 0.0005]
-    return good[len(good) // 2]
+def _as_good_as_the_best(f1: dict[float, float]) -> list[float]:
+    """Return the values with the best F1, or next to it, in order."""
+    return [value for value in sorted(f1) if f1[value] >= max(f1.values()) - 0.0005]
 
 
 def transitions(sentences: Iterable[Sentence], labels: Sequence[str]) -> decode.Decoding:

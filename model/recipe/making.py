@@ -14,7 +14,7 @@ from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
 from model.bundle import DECODING, FUSED, PARITY
 from model.parity import write_parity
-from model.recipe import fit, measure
+from model.recipe import ablation, fit, measure
 from model.recipe.card import write_card
 from model.recipe.data import encode, padded
 from model.recipe.export import export
@@ -124,7 +124,8 @@ class Making:
 
     def carded(self) -> Path:
         """Return the bundle's folder, measured and with its card."""
-        self.evaluated()
+        evaluation = self.evaluated()
+        measure.write(evaluation | {"ablation": ablation.read(self.place.folder)}, self.bundle)
         write_card(self.bundle)
         return self.bundle
 

@@ -46,8 +46,12 @@ class Run:
     teachers: tuple[str, ...] = ()
 
 
-def read_plans(path: Path) -> list[Run]:
+def read_plans(path: Path, *, after: Sequence[str] = ()) -> list[Run]:
     """Read runs from a TOML file: a table ``[[runs]]`` each, in the order in which they are made.
+
+    Args:
+        path: the file.
+        after: runs made before these, whose names may be teachers too.
 
     Raises:
         PlanError: the file is malformed, a key is unknown, or a teacher does not come before its student.
@@ -58,7 +62,7 @@ def read_plans(path: Path) -> list[Run]:
         for table in tables:
             rest = dict(table)
             name, teachers = rest.pop("name"), tuple(rest.pop("teachers", ()))
-            if not {run.name for run in runs}.issuperset(teachers):
+            if not {*after, *(run.name for run in runs)}.issuperset(teachers):
                 raise PlanError(f"{path}: run {name} names a teacher that does not come before it")
             runs.append(Run(name, plan_of(rest), teachers))
     except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:

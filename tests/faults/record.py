@@ -107,6 +107,7 @@ def entry(scenario: Scenario, stage: Stage, verdict: Verdict, *, bundle: str, wh
         "passed": verdict.holds,
         "seed": stage.seed,
         "documents": verdict.documents,
+        "stored_twice": verdict.stored_twice,
         "kills": len(counted),
         "kills_in_all": len(kills),
         "broker_restarts": stage.broker_restarts,

@@ -143,6 +143,11 @@ def _details(scenarios: list[dict[str, Any]]) -> str:
             f"without a commit {one['longest_gap_between_commits_seconds']} s; {one['brokers']} broker"
             f"{'s' if one['brokers'] > 1 else ''}."
         )
+        if one["stored_twice"]:
+            rows.append(
+                f"- {one['stored_twice']:,} documents stand twice on the input topic, stored twice by the load's own "
+                "producer: each of the two must come out."
+            )
         if one["figures"]:
             shown = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in one["figures"].items())
             rows.append(f"- {shown[0].upper()}{shown[1:]}.")

@@ -63,6 +63,7 @@ def entry(**changed: Any) -> dict[str, Any]:
         "passed": True,
         "seed": 7,
         "documents": 1_000,
+        "stored_twice": 1,
         "kills": 2,
         "kills_in_all": 3,
         "broker_restarts": 1,

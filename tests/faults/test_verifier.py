@@ -178,6 +178,17 @@ def test_a_clean_run_passes() -> None:
     assert (verdict.dead, verdict.retries, verdict.early) == (2, 5, 0)
 
 
+def test_an_input_stored_twice_must_come_out_twice() -> None:
+    """What the load's producer stored again is an input of its own: without a result of its own it is lost."""
+    world = World()
+    new = load.record(SEED, 2)
+    world.put("in", 0, new.key, new.value, new.headers)
+    verdict = judge(world)
+    assert verdict.stored_twice == 1
+    assert verdict.lost == len(REFERENCE.entities(2) or ["none"])
+    assert set(verdict.objections) == {"I1"}
+
+
 def _drop(topic: str, index: int) -> Callable[[World], None]:
     def drop(world: World) -> None:
         del world.topics[topic][index]
