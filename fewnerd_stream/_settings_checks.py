@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "FEWNERD_"
 
+# Seconds after the drain that the last commit may take.
+FAREWELL: Final = 5.0
+
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _HIGHEST_PORT: Final = 65_535
@@ -82,9 +85,11 @@ def _times(settings: Settings) -> Iterator[str]:
     yield from _below(
         settings, "session_timeout", "request_timeout", "a request to join must outlast a session"
     )
-    yield from _below(
-        settings, "drain", "rebalance_timeout", "a worker that drains must not be thrown out of the group"
-    )
+    if settings.drain + FAREWELL > settings.rebalance_timeout:
+        yield (
+            f"{PREFIX}DRAIN ({settings.drain:g}) must lie at least {FAREWELL:g} below {PREFIX}REBALANCE_TIMEOUT "
+            f"({settings.rebalance_timeout:g}): a worker that drains, and commits, must not be thrown out of the group"
+        )
     yield from _below(
         settings, "window_time", "drain", "a window must be able to fill and finish within the drain"
     )

@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, s
             {"heartbeat_interval": 5},
             "FEWNERD_HEARTBEAT_INTERVAL (5) must lie below half of FEWNERD_SESSION_TIMEOUT",
         ),
-        ({"drain": 60}, "FEWNERD_DRAIN (60) must lie below FEWNERD_REBALANCE_TIMEOUT (60)"),
+        ({"drain": 56}, "FEWNERD_DRAIN (56) must lie at least 5 below FEWNERD_REBALANCE_TIMEOUT (60)"),
         ({"window_time": 12}, "FEWNERD_WINDOW_TIME (12) must lie below FEWNERD_DRAIN (10)"),
         ({"patience": 100}, "FEWNERD_INFERENCE_TIMEOUT (120) must lie below FEWNERD_PATIENCE (100)"),
         (
