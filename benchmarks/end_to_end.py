@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 WORKER, ALONE = "worker", "tagger alone"
 NAIVE_TORCH, NAIVE_OPTIMUM = "consumer, torch FP32", "consumer, Optimum INT8"
-# Texts that a round takes of each kind, about 15 seconds of work; the slower consumers take the first of them.
-_COUNTS = {"sentences": 12_000, "articles": 800}
+# Texts that a round takes of each kind, 10 to 30 seconds of work; the slower consumers take the first of them.
+_COUNTS = {"sentences": 12_000, "articles": 2_400}
 _NAIVE = {
     NAIVE_TORCH: {"sentences": 800, "articles": 48},
     NAIVE_OPTIMUM: {"sentences": 2_000, "articles": 128},

@@ -80,3 +80,16 @@ def show(value: float) -> str:
         return f"{value:,.0f}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(digits, 4)}f}"
+
+
+def rate_between(times: Sequence[int], left_out: float) -> float:
+    """Return how many were done a second between two of the times, a share of all left out at either end.
+
+    Args:
+        times: when each was done, in milliseconds, ascending; many at one time where they come in windows.
+        left_out: the share that was done before the first of the two times, and that is done after the second.
+    """
+    first, last = times[int(len(times) * left_out)], times[int((len(times) - 1) * (1 - left_out))]
+    if first == last:  # all of it in one go: there is no better measure than the whole
+        return len(times) * 1000 / max(1, times[-1] - times[0])
+    return sum(first < one <= last for one in times) * 1000 / (last - first)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.stats import Spread, percentile, ratio, show, slope
+from benchmarks.stats import Spread, percentile, rate_between, ratio, show, slope
 
 _FIGURES = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
@@ -66,3 +66,19 @@ def test_slope_of_a_line() -> None:
 def test_figures_are_shown_with_three_digits(value: float, shown: str) -> None:
     """About three digits count, and thousands are parted."""
     assert show(value) == shown
+
+
+@pytest.mark.parametrize("side_by_side", [1, 3])
+def test_a_rate_is_not_flattered_by_windows_side_by_side(side_by_side: int) -> None:
+    """However many windows are at work at a time, and whatever a start costs, the rate is that of the work."""
+    window, windows, takes, start = 100, 20, 500, 7_000
+    # Windows of equal work share the machine: the first ends when those begun with it are nearly done.
+    ends = [start + takes * (min(n + side_by_side, windows) - (side_by_side - 1) / 2) for n in range(windows)]
+    times = [int(end) for end in ends for _ in range(window)]
+    assert rate_between(times, 0.15) == pytest.approx(1000 * window / takes)
+
+
+def test_a_rate_of_what_came_in_one_go_is_of_the_whole() -> None:
+    """Where the middle has no extent, all is counted."""
+    assert rate_between([0, 500, 500, 500, 500, 500, 500, 1000], 0.15) == 8.0
+    assert rate_between([3, 3, 3], 0.15) == 3000.0
