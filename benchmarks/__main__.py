@@ -68,8 +68,16 @@ def _run(digest: str, options: argparse.Namespace) -> dict[str, Any]:
         "rounds": options.rounds,
         "seconds_a_round": options.seconds,
         "load_at_start": machine.load(),
-        "command": "python -m benchmarks " + " ".join(sys.argv[1:]),
+        "command": _command(options),
     }
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Write the command that measures all this, without the places of files on this machine."""
+    words = ["python -m benchmarks run", f"--rounds {options.rounds} --seconds {options.seconds:g}"]
+    words += ["--short"] if options.short else []
+    words += [f"--{name} {path.name}" for name in ("model", "data") if (path := getattr(options, name))]
+    return " ".join(words)
 
 
 def _report(results: Path) -> int:

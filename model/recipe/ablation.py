@@ -28,8 +28,10 @@ ABLATION: Final = "ablation.json"
 LAST_WEIGHTS: Final = "weights not averaged"
 
 
-def ablate(place: Workplace, name: str) -> list[dict[str, Any]]:
+def measured(place: Workplace, name: str) -> list[dict[str, Any]]:
     """Return two rows of a finished run, its averaged weights and its last: the plan, F1 arg-max and decoded.
+
+    They are kept in the place's folder, and measured anew when the run was made anew.
 
     Decoded, each half of the sentences is read as the other half would have it, so no figure is flattered.
 
@@ -37,6 +39,9 @@ def ablate(place: Workplace, name: str) -> list[dict[str, Any]]:
         PlanError: a run is not finished.
     """
     facts = place.facts(name)
+    kept = [row for row in read(place.folder) if row["run"] == name and row["marks"] == facts["marks"]]
+    if kept:
+        return kept
     decoding = fit.transitions(place.train, place.labels)
     rows = []
     for variant, network, tokenizer in _variants(place, name):
@@ -45,6 +50,7 @@ def ablate(place: Workplace, name: str) -> list[dict[str, Any]]:
             {
                 "run": name,
                 "variant": variant,
+                "marks": facts["marks"],
                 "plan": facts["plan"],
                 "teachers": sorted(facts["teachers"]),
                 "steps": facts["steps"],
@@ -52,6 +58,7 @@ def ablate(place: Workplace, name: str) -> list[dict[str, Any]]:
                 "decoded": round(fit.cross_fitted(scored, decoding)["f1"], 5),
             }
         )
+    write(rows, place.folder)
     return rows
 
 

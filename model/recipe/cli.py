@@ -205,29 +205,28 @@ def card(ctx: click.Context, name: str) -> None:
 @click.option(
     "--plans",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    default=ABLATIONS,
-    show_default="model/recipe/ablation.toml",
-    help="The runs to make, a table [[runs]] each, after those of bundled.toml.",
+    multiple=True,
+    default=[PLANS, ABLATIONS],
+    show_default="model/recipe/bundled.toml and ablation.toml",
+    help="The runs to make and compare, a table [[runs]] each. Repeatable; a teacher may be in an earlier file.",
 )
 @click.pass_context
-def ablate(ctx: click.Context, plans: Path) -> None:
-    """Measure what each choice in training is worth; the card of the last run of bundled.toml shows it."""
+def ablate(ctx: click.Context, plans: tuple[Path, ...]) -> None:
+    """Measure what each choice in training is worth; cards that are written afterwards show it."""
     from model.recipe import ablation  # noqa: PLC0415 - as above
     from model.recipe.runs import read_plans  # noqa: PLC0415 - as above
 
     place = _place(ctx)
-    runs = read_plans(PLANS)
-    done = {row["run"] for row in ablation.read(place.folder)}
-    for run in [*runs, *read_plans(plans, after=[run.name for run in runs])]:
+    runs: list[Run] = []
+    for path in plans:
+        runs += read_plans(path, after=[run.name for run in runs])
+    for run in runs:
         _train(place, run, None)
-        if run.name not in done:
-            ablation.write(ablation.ablate(place, run.name), place.folder)
-        for row in ablation.read(place.folder):
-            if row["run"] == run.name:
-                click.echo(
-                    f"{run.name:12} {row['variant']:22} F1 arg-max {100 * row['argmax']:.2f}, "
-                    f"decoded {100 * row['decoded']:.2f}"
-                )
+        for row in ablation.measured(place, run.name):
+            click.echo(
+                f"{run.name:14} {row['variant']:22} F1 arg-max {100 * row['argmax']:.2f}, "
+                f"decoded {100 * row['decoded']:.2f}"
+            )
 
 
 @main.command(name="all")

@@ -125,7 +125,11 @@ class Making:
     def carded(self) -> Path:
         """Return the bundle's folder, measured and with its card."""
         evaluation = self.evaluated()
-        measure.write(evaluation | {"ablation": ablation.read(self.place.folder)}, self.bundle)
+        rows = [
+            {key: value for key, value in row.items() if key != "marks"}
+            for row in ablation.read(self.place.folder)
+        ]
+        measure.write(evaluation | {"ablation": rows}, self.bundle)
         write_card(self.bundle)
         return self.bundle
 

@@ -213,6 +213,30 @@ def test_all_makes_teacher_and_student_and_delivers(
     assert not list((tmp_path / "bundle").glob("*.made"))
 
 
+def test_choices_are_measured_and_the_card_shows_them(
+    options: Sequence[str], run: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """``ablate`` makes the runs of several files and keeps their F1, once; the next card has a row for each."""
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(f"[[runs]]\nname = 'long'\nstart = '{checkpoint}'\npasses = ['all', 'natural']\n")
+    second.write_text(
+        f"[[runs]]\nname = 'taught'\nstart = '{checkpoint}'\npasses = ['natural']\nteachers = ['long']\n"
+    )
+    result = recipe(*options, "ablate", "--plans", first, "--plans", second)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^long +F1 arg-max \d", result.output, re.MULTILINE), result.output
+    kept = (Path(options[1]) / "ablation.json").read_bytes()
+    rows = [(row["run"], row["variant"]) for row in json.loads(kept)]
+    assert rows == [
+        (name, variant) for name in ("long", "taught") for variant in ("", "weights not averaged")
+    ]
+    recipe(*options, "ablate", "--plans", first)
+    assert (Path(options[1]) / "ablation.json").read_bytes() == kept
+    assert recipe(*options, "card", "tiny").exit_code == 0
+    card = (run / "int8" / "MODEL_CARD.md").read_text("utf-8")
+    assert "| `long`, weights not averaged | from " in card
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import machine
+from benchmarks import machine, reasons
 from benchmarks.report import text
 from benchmarks.simulation import plan, simulate
 from benchmarks.stats import Spread
@@ -89,3 +89,20 @@ def test_a_plan_carries_its_load() -> None:
     run = simulate(of, worker_ms=1.5, seconds=120)
     assert run.p50 < 1
     assert 10 <= run.recovered_after < 60
+
+
+def test_a_missed_target_has_its_reason_and_a_met_one_none() -> None:
+    """The page says why a target is missed, in the run's own figures, and only then."""
+
+    def sections(share: float) -> dict[str, Any]:
+        limit = {"share": {"tagger": _spread(share)}}
+        return {
+            "tagger": {"kinds": {"sentences": {"limit": limit}}},
+            "experiments": {"profile": {"MatMulIntegerToFloat": 0.5}, "tagger": {"graph_share": 0.9}},
+        }
+
+    said = reasons.text(sections(0.3))
+    assert "are 45% of the tagger's time" in said
+    assert "takes 1.83 times the limit's whole time" in said
+    assert reasons.text(sections(0.8)) == ""
+    assert reasons.text({"tagger": sections(0.3)["tagger"]}) == ""
