@@ -86,7 +86,7 @@ def score(
     most = network.config.max_position_embeddings - 2
     data = encode(sentences, tokenizer, labels, most)
     found = log_probabilities(network, data, tokenizer).astype(np.float32)
-    read = tokenizer.encode_batch(
+    encodings = tokenizer.encode_batch(
         [list(s.tokens) for s in sentences], is_pretokenized=True, add_special_tokens=False
     )
     places = [join(sentence.tokens)[1] for sentence in sentences]
@@ -96,7 +96,7 @@ def score(
     scores[:, 0] = 0.0
     scored = [
         first + word
-        for first, encoding in zip(firsts.tolist(), read, strict=False)
+        for first, encoding in zip(firsts.tolist(), encodings, strict=False)
         for word in sorted({word for word in encoding.word_ids[:most] if word is not None})
     ]
     scores[scored] = found
