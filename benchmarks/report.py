@@ -217,9 +217,18 @@ def _latency(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
                 "highest load. Producer, broker, worker and reader share the cores.",
                 _picture("latency.svg", plotted, "latency by window"),
                 _table(("window: documents, time", "p50", "p95", "p99", "most"), rows),
+                _first(section),
             ],
         )
     )
+
+
+def _first(section: Mapping[str, Any]) -> str:
+    """Tell of the run on a fresh broker, which the table leaves out."""
+    if "first" not in section:
+        return ""
+    told = ", ".join(f"{share} {show(section['first'][share])}" for share in ("p50", "p95", "p99", "most"))
+    return f"Before these, the default once on the fresh broker, whose first minute of steady traffic has pauses: {told}."
 
 
 def _scale(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
