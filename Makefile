@@ -48,7 +48,7 @@ model: $(VENV)/.recipe ## make the bundled model again: train, export, quantize,
 bench: $(VENV)/.recipe ## the benchmarks, and docs/performance.md from them (an hour; the machine must be idle)
 	$(PY) -W ignore -m benchmarks run $(BENCH_ARGS)
 
-bench-short: $(VENV)/.dev ## shows that the benchmarks run, with what is installed; measures nothing
+bench-short: $(VENV)/.recipe ## shows that the benchmarks run; measures nothing (installs torch)
 	$(PY) -W ignore -m benchmarks run --short --only tagger,experiments,end_to_end,latency,scale --again \
 		--results build/bench/performance.json $(BENCH_ARGS)
 
