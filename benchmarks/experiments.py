@@ -151,7 +151,7 @@ def _onnx(
     entries: dict[str, str] | None = None,
     threads: int = 1,
 ) -> Call:
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415 - it takes a second to load, and --help needs none
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -269,7 +269,7 @@ def _stages(context: Context) -> dict[str, Any]:
 
 def _profile(context: Context, path: Path) -> dict[str, float]:
     """Return each operator's share of the time in the graph, the largest first, by ONNX Runtime's own profile."""
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415 - it takes a second to load, and --help needs none
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = 1, 1

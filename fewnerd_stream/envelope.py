@@ -51,7 +51,9 @@ DAY_MS: Final = 86_400_000
 STACKTRACE_BYTES: Final = 8 * 1024
 MESSAGE_BYTES: Final = 2 * 1024
 
-_NUMBER: Final = re.compile(rb"[0-9]{1,18}")
+_NUMBER: Final = re.compile(rb"[0-9]{1,19}")
+# Kafka's offsets and times have 64 bits.
+_LARGEST: Final = 2**63 - 1
 _TOPIC: Final = re.compile(rb"[A-Za-z0-9._-]{1,249}")
 _MOST_TIMES: Final = 1_000_000
 
@@ -102,7 +104,10 @@ def _believed(record: Record) -> Source | None:
 
 
 def _number(value: bytes | None) -> int | None:
-    return int(value) if value is not None and _NUMBER.fullmatch(value) else None
+    if value is None or not _NUMBER.fullmatch(value):
+        return None
+    number = int(value)
+    return number if number <= _LARGEST else None
 
 
 def not_before(record: Record) -> int:
