@@ -8,8 +8,9 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import click
 import orjson
@@ -21,8 +22,7 @@ from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from aiokafka import AIOKafkaProducer
+    from types import TracebackType
 
     from fewnerd_stream.settings import Settings
 
@@ -153,68 +153,121 @@ async def _send(source: IO[bytes], settings: Settings, result: Sent, way: _Way) 
         if result.topic not in await clients.partitions(admin):
             raise TopicsError(f"there is no topic {result.topic}: `fewnerd-stream topics create` makes it")
     started = time.monotonic()
-    async with clients.producer(settings) as producer:
-        under_way: deque[_UnderWay] = deque()
+    async with _Lines(settings, result) as lines:
         try:
             number = 0
-            async for line, length in _lines(source):
+            async for line, length in _read(source):
                 number += 1
                 way.read(length)
                 if not line.strip():
                     result.skipped += 1
                     continue
                 if way.rate is not None:
-                    gone = result.sent + result.failed + len(under_way)
+                    gone = result.sent + result.failed + len(lines)
                     await asyncio.sleep(started + gone / way.rate - time.monotonic())
                 key = None if way.key_field is None else key_of(line, way.key_field)
                 result.without_key += way.key_field is not None and key is None
-                under_way.append(await _begin(producer, result.topic, number, key, line))
-                while under_way and (under_way[0].stored.done() or len(under_way) >= _IN_FLIGHT):
-                    await _finish(under_way.popleft(), result)
-            while under_way:
-                await _finish(under_way.popleft(), result)
+                await lines.send(number, key, line)
+            await lines.finish()
         finally:
-            # Only after an error or an interruption is there anything left.
-            if under_way:
-                await asyncio.wait([one.stored for one in under_way], timeout=_LAST_WORDS)
-                result.sent += sum(one.stored.done() and one.stored.exception() is None for one in under_way)
+            await lines.last_words()
             result.seconds = time.monotonic() - started
 
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
     number: int
-    bytes: int
+    key: bytes | None
+    line: bytes
     stored: asyncio.Future[Any]
 
 
-async def _begin(
-    producer: AIOKafkaProducer, topic: str, number: int, key: bytes | None, line: bytes
-) -> _UnderWay:
-    """Hand a line to the producer, after the one before it; a line that it refuses has failed at once."""
-    from aiokafka.errors import MessageSizeTooLargeError
+class _Lines:
+    """Lines on their way to a topic, confirmed in their order, at most so many at a time."""
 
-    try:
-        stored = await producer.send(topic, value=line, key=key)
-    except MessageSizeTooLargeError as error:
-        stored = asyncio.get_running_loop().create_future()
-        stored.set_exception(error)
-    return _UnderWay(number, len(line), stored)
+    def __init__(self, settings: Settings, result: Sent) -> None:
+        self._settings = settings
+        self._result = result
+        self._open = AsyncExitStack()
+        self._under_way: deque[_UnderWay] = deque()
 
+    async def __aenter__(self) -> Self:
+        await self._renew()
+        return self
 
-async def _finish(one: _UnderWay, result: Sent) -> None:
-    """Wait until a line is stored; count what is wrong with it, raise what is wrong with the broker."""
-    from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.__aexit__(kind, error, trace)  # which says it in an operator's words
 
-    try:
-        await one.stored
-    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-        result.failed += 1
-        if len(result.failures) < _KEPT:
-            result.failures.append((one.number, str(error)))
-    else:
-        result.sent += 1
-        result.bytes += one.bytes
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    async def send(self, number: int, key: bytes | None, line: bytes) -> None:
+        """Send a line after the one before it, and finish what is stored; waits while too many are open."""
+        self._under_way.append(await self._begin(number, key, line))
+        while self._under_way and (self._under_way[0].stored.done() or len(self) >= _IN_FLIGHT):
+            await self._first()
+
+    async def finish(self) -> None:
+        """Wait until every line is stored or refused."""
+        while self._under_way:
+            await self._first()
+
+    async def last_words(self) -> None:
+        """After an error or an interruption, count what is stored of the lines that are left."""
+        left = [one.stored for one in self._under_way]
+        if left:
+            await asyncio.wait(left, timeout=_LAST_WORDS)
+            self._result.sent += sum(stored.done() and stored.exception() is None for stored in left)
+
+    async def _renew(self) -> None:
+        from fewnerd_stream import clients
+
+        await self._open.aclose()
+        self._producer = await self._open.enter_async_context(clients.producer(self._settings))
+
+    async def _begin(self, number: int, key: bytes | None, line: bytes) -> _UnderWay:
+        """Hand a line to the producer; one that the producer itself refuses has failed at once."""
+        from aiokafka.errors import MessageSizeTooLargeError
+
+        try:
+            stored = await self._producer.send(self._result.topic, value=line, key=key)
+        except MessageSizeTooLargeError as error:
+            stored = asyncio.get_running_loop().create_future()
+            stored.set_exception(error)
+        return _UnderWay(number, key, line, stored)
+
+    async def _first(self) -> None:
+        """Finish the first line: count what is wrong with it, raise what is wrong with the broker."""
+        from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+
+        one = self._under_way.popleft()
+        try:
+            await one.stored
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            self._result.failed += 1
+            if len(self._result.failures) < _KEPT:
+                self._result.failures.append((one.number, str(error)))
+            await self._behind_a_hole()
+        else:
+            self._result.sent += 1
+            self._result.bytes += len(one.line)
+
+    async def _behind_a_hole(self) -> None:
+        """Send again what the broker refused only because of the line before it.
+
+        A line that it refuses leaves a hole in an idempotent producer's sequence, and the broker takes nothing
+        behind it in that partition; a new producer begins a sequence of its own.
+        """
+        from aiokafka.errors import OutOfOrderSequenceNumber
+
+        if self._under_way:
+            await asyncio.wait([one.stored for one in self._under_way])
+        await self._renew()
+        for place, one in enumerate(self._under_way):
+            if isinstance(one.stored.exception(), OutOfOrderSequenceNumber):
+                self._under_way[place] = await self._begin(one.number, one.key, one.line)
 
 
 def key_of(line: bytes, field_name: str) -> bytes | None:
@@ -231,7 +284,7 @@ def key_of(line: bytes, field_name: str) -> bytes | None:
     return None
 
 
-async def _lines(source: IO[bytes]) -> AsyncIterator[tuple[bytes, int]]:
+async def _read(source: IO[bytes]) -> AsyncIterator[tuple[bytes, int]]:
     """Read lines without their ends, each with the number of bytes that it took."""
     rest = b""
     async for chunk in _chunks(source):

@@ -350,12 +350,21 @@ def test_lines_are_sent_as_they_are(embedded: Desk) -> None:
 
 
 def test_lines_are_sent_as_they_are_on_apache_kafka(apache: Desk) -> None:
-    """Each line's bytes are a value, with a key if there is one; a line too large is refused alone."""
+    """Each line's bytes are a value, with a key if there is one."""
     _lines_are_sent_as_they_are(apache)
-    data = b"small\n" + os.urandom(3 << 20).replace(b"\n", b"x") + b"\nsmall\n"
-    result = apache.run("send", "-", "--compression", "none", stdin=data, code=Exit.FAILURE)
-    assert "2 sent" in result.stdout
-    assert "line 2 was refused" in result.stderr
+
+
+def test_a_line_too_large_for_the_broker_is_refused_alone(apache: Desk) -> None:
+    """What is behind it in its partition is sent all the same, once, and in its order."""
+    large = b'{"id": "a", "text": "%s"}' % os.urandom(3 << 20).hex().encode()
+    lines = [large if number % 40 == 20 else b'{"id": "a", "n": %d}' % number for number in range(200)]
+    arguments = ("send", "-", "--key-field", "id", "--compression", "none")
+    result = apache.run(*arguments, stdin=b"\n".join(lines), code=Exit.FAILURE)
+    assert "195 sent" in result.stdout
+    for line in (21, 61, 101, 141, 181):
+        assert f"line {line} was refused" in result.stderr
+    found = clients.Observer(apache.bootstrap).read([apache.name])
+    assert [message.value for message in found] == [line for line in lines if line != large]
 
 
 def test_sending_ends_when_told_to_though_nothing_comes(embedded: Desk, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_lines_are_cut_at_newlines_and_nowhere_else(data: bytes, lines: list[byt
     """Of any length and any bytes; the lengths add up to what was read."""
 
     async def read() -> list[tuple[bytes, int]]:
-        return [one async for one in send._lines(io.BytesIO(data))]
+        return [one async for one in send._read(io.BytesIO(data))]
 
     found = asyncio.run(read())
     assert [line for line, _ in found] == lines
