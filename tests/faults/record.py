@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.faults.catalogue import Scenario
     from tests.faults.stage import Kill, Stage
-    from tests.faults.verifier import Verdict
+    from tests.faults.verdict import Verdict
 
 ROOT: Final = Path(__file__).parents[2]
 LONG: Final = ROOT / "docs" / "reliability.json"

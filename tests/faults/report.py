@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults import record
-from tests.faults.verifier import INVARIANTS
+from tests.faults.verdict import INVARIANTS
 
 if TYPE_CHECKING:
     import argparse

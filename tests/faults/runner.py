@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.faults import catalogue, record
+from tests.faults.clusters import Clusters
 from tests.faults.reference import Reference
-from tests.faults.stage import Clusters, Stage
+from tests.faults.stage import Stage
 from tests.support import kafka, toxiproxy
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tests.faults import load, record
+from tests.faults.clusters import Clusters
 from tests.faults.reference import Reference, cache_folder
 from tests.faults.runner import Screen
-from tests.faults.stage import Clusters, Stage
+from tests.faults.stage import Stage
 
 if TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from tests.faults import catalogue, record, report, soak
 from tests.faults.outside import Commit
 from tests.faults.stage import Kill, longest_gap
 from tests.faults.tagger import FaultyTagger, chosen, order
-from tests.faults.verifier import Duplicate, Verdict
+from tests.faults.verdict import Duplicate, Verdict
 from tests.support.taggers import WordTagger
 
 if TYPE_CHECKING:

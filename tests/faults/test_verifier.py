@@ -13,7 +13,8 @@ from tests.faults import load
 from tests.faults.expected import Expected
 from tests.faults.outside import Commit, parse_commit
 from tests.faults.reference import BIT, Tagged, tagged
-from tests.faults.verifier import Names, Verdict, Verifier
+from tests.faults.verdict import Names, Verdict
+from tests.faults.verifier import Verifier
 from tests.support.clients import Message
 from tests.support.taggers import Found
 

@@ -17,8 +17,8 @@ from confluent_kafka.admin import (
 from fewnerd_stream.topics import all_topics
 from tests.faults import fuzz, load
 from tests.faults.catalogue import scenario
+from tests.faults.clusters import AS_WORKER
 from tests.faults.outside import alter, delete_topics
-from tests.faults.stage import AS_WORKER
 from tests.faults.tagger import chosen
 
 if TYPE_CHECKING:
