@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _OURS: Final = "#1b6ca8"
@@ -60,7 +60,10 @@ def _bars(rates: Mapping[str, Mapping[str, float]], ours: str, label: str) -> An
     axes.barh(names, middle, xerr=errors, color=colours, ecolor="#444444", capsize=2)
     axes.set_xlabel(label)
     for place, value in enumerate(middle):
-        axes.annotate(f"{value:,.0f}", (0, place), xytext=(3, 0), textcoords="offset points", va="center")
+        inside = "white" if names[place] == ours else "black"
+        axes.annotate(
+            f"{value:,.0f}", (0, place), xytext=(3, 0), textcoords="offset points", va="center", color=inside
+        )
     return figure
 
 
@@ -98,10 +101,15 @@ def _latency(section: Mapping[str, Any]) -> Any:  # noqa: ANN401
     return figure
 
 
+def by_workers(names: Iterable[str]) -> list[str]:
+    """Order plans such as ``2`` and ``2, on a core each`` by their workers, those bound to cores last."""
+    return sorted(names, key=lambda name: ("core" in name, int(name.split(",")[0])))
+
+
 def _workers(section: Mapping[str, Any]) -> Any:  # noqa: ANN401
     rates = section["workers"]["documents_per_second"]
     figure, axes = _axes(2.6)
-    names = list(rates)
+    names = by_workers(rates)
     axes.bar(names, [rates[name]["median"] for name in names], color=_OURS)
     axes.set_xlabel("workers of one thread, on as many partitions")
     axes.set_ylabel("documents a second")

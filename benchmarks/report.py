@@ -237,10 +237,10 @@ def _scale(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
         (
             name,
             _spread(workers["against_one"][name]),
-            _spread(rate),
+            _spread(workers["documents_per_second"][name]),
             _spread(workers["broker_ms_per_document"][name]),
         )
-        for name, rate in workers["documents_per_second"].items()
+        for name in plots.by_workers(workers["documents_per_second"])
     ]
     parts = [
         "## 4. Scale",
@@ -266,7 +266,10 @@ def _scale(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
 
 
 def _memory(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
-    slope = section["mib_per_100_000_documents"]
+    slope, error = section["mib_per_100_000_documents"], section.get("standard_error")
+    grew = "too few documents to tell" if slope is None else f"{show(slope)} MiB for each 100,000"
+    if error is not None:
+        grew += f" (standard error {show(error)}, over means of tenths, since it goes up and down)"
     return "\n\n".join(
         filter(
             None,
@@ -275,7 +278,7 @@ def _memory(section: Mapping[str, Any], plotted: Sequence[str]) -> str:
                 _picture("memory.svg", plotted, "resident memory over documents"),
                 f"At its defaults under the mix: {show(section['mib_after_ten_minutes'])} MiB after ten minutes, at most "
                 f"{show(section['most_mib'])} MiB, over {section['documents']:,} documents; after the first 100,000 it grew "
-                f"by {'too few documents to tell' if slope is None else show(slope) + ' MiB for each 100,000'}.",
+                f"by {grew}.",
             ],
         )
     )

@@ -72,6 +72,24 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
 
 
+def slope_error(points: Sequence[tuple[float, float]], parts: int = 10) -> float | None:
+    """Return the standard error of the `slope` of a series whose neighbours resemble each other.
+
+    The points, in their order, are cut into parts of equal number, whose means are taken to be independent; the
+    error is the usual one of least squares over these means. None where a part would have fewer than two points.
+    """
+    size = len(points) // parts
+    if size < 2 or parts < 3:
+        return None
+    cut = [points[number * size : (number + 1) * size] for number in range(parts)]
+    means = [(statistics.fmean(x for x, _ in one), statistics.fmean(y for _, y in one)) for one in cut]
+    rise = slope(means)
+    mean_x, mean_y = statistics.fmean(x for x, _ in means), statistics.fmean(y for _, y in means)
+    left = sum((y - mean_y - rise * (x - mean_x)) ** 2 for x, y in means)
+    spread = sum((x - mean_x) ** 2 for x, _ in means)
+    return math.sqrt(left / (parts - 2) / spread) if spread else None
+
+
 def show(value: float) -> str:
     """Write a figure with about three digits that count."""
     if value == 0 or not math.isfinite(value):

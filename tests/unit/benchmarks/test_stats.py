@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.stats import Spread, percentile, rate_between, ratio, show, slope
+from benchmarks.stats import Spread, percentile, rate_between, ratio, show, slope, slope_error
 
 _FIGURES = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
@@ -57,6 +59,17 @@ def test_slope_of_a_line() -> None:
     """The slope of a line is found, and of a single point there is none."""
     assert slope([(x, 3 * x + 1) for x in range(10)]) == pytest.approx(3)
     assert slope([(1, 5), (1, 7)]) == 0
+
+
+def test_the_error_of_a_slope_tells_a_swing_from_a_rise() -> None:
+    """A line has none, a slow swing about the line has one that is larger than what it adds to the slope."""
+    line = [(x / 100, 3 * x / 100) for x in range(400)]
+    assert slope_error(line) == pytest.approx(0, abs=1e-6)
+    swings = [(x, y + 10 * math.sin(5 * x)) for x, y in line]
+    error = slope_error(swings)
+    assert error is not None
+    assert abs(slope(swings) - 3) < 2 * error
+    assert slope_error(line[:19]) is None
 
 
 @pytest.mark.parametrize(
