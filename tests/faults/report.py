@@ -85,10 +85,18 @@ def _table(scenarios: list[dict[str, Any]]) -> str:
     return "\n".join(rows) + "\n"
 
 
+# What else a scenario does at a kill, so that the partitions cannot move as soon as elsewhere.
+_SLOWER: Final = {
+    "replay": "its one kill comes while the group takes thousands of replayed letters beside the live load",
+    "restart-all": "after its kills all brokers are stopped for seconds and started again, and then all workers",
+}
+
+
 def _recovery(scenarios: list[dict[str, Any]]) -> str:
     killed = [one for one in scenarios if one["recovery_seconds"]["count"]]
     if not killed:
         return ""
+    over: list[str] = []
     rows = [
         "## After a kill",
         "",
@@ -107,11 +115,12 @@ def _recovery(scenarios: list[dict[str, Any]]) -> str:
             f"| {one['name']} | {one['kills_in_all']} | {times['p50']} | {times['p95']} | {times['most']} "
             f"| {again['mean']} | {again['most']} | {again['allowed']} |"
         )
-        if times["p95"] is not None and times["p95"] > record.RECOVERY_SECONDS:
-            rows.append(
-                f"\np95 of {one['name']} is over the {record.RECOVERY_SECONDS:g} s that are aimed at.\n"
+        if times["p95"] > record.RECOVERY_SECONDS:
+            why = f": {_SLOWER[one['name']]}" if one["name"] in _SLOWER else ""
+            over.append(
+                f"- p95 of {one['name']} is over the {record.RECOVERY_SECONDS:g} s that are aimed at{why}."
             )
-    return "\n".join(rows) + "\n"
+    return "\n".join([*rows, "", *over]).rstrip() + "\n"
 
 
 def _invariants(scenarios: list[dict[str, Any]]) -> str:
