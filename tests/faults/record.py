@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections import Counter
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +18,7 @@ from tests.faults.stage import longest_gap
 from tests.support import kafka, toxiproxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tests.faults.catalogue import Scenario
     from tests.faults.stage import Kill, Stage
@@ -154,6 +157,18 @@ def read(path: Path) -> dict[str, Any]:
         return {"scenarios": []}
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let no other process read and write a file of results meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def write(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.faults import catalogue, record
+from tests.faults import catalogue, lanes, record
 from tests.faults.clusters import Clusters
 from tests.faults.reference import Reference
 from tests.faults.stage import Stage
@@ -81,8 +81,12 @@ def run(options: argparse.Namespace) -> int:
     except (kafka.KafkaUnavailable, toxiproxy.ToxiproxyUnavailable, OSError, ValueError) as error:
         print(f"the fault suite cannot run here: {error}", file=sys.stderr)
         return _MISSING
-    folder = Path(tempfile.mkdtemp(prefix="fewnerd-faults-"))
     screen = Screen()
+    found = lanes.lanes(chosen)
+    if options.short and len(found) > 1:
+        reference.close()
+        return lanes.run(options, found, lambda words: screen.console.print(words, markup=False))
+    folder = Path(tempfile.mkdtemp(prefix="fewnerd-faults-"))
     screen.say(f"seed {options.seed}, model {bundle[:19]}, logs in {folder}")
     failed = ["all"]
     try:
@@ -148,10 +152,11 @@ class _Run:
 
     def _put_away(self, entry: dict[str, Any]) -> None:
         # Read again: another run may have put its own away meanwhile.
-        found = record.read(self._path)
-        entries = {each["name"]: each for each in found["scenarios"]} | {entry["name"]: entry}
-        known = [each for name, each in entries.items() if name in catalogue.SCENARIOS]
-        record.write(self._path, known, self._options.seed, found.get("soak"))
+        with record.alone(self._path):
+            found = record.read(self._path)
+            entries = {each["name"]: each for each in found["scenarios"]} | {entry["name"]: entry}
+            known = [each for name, each in entries.items() if name in catalogue.SCENARIOS]
+            record.write(self._path, known, self._options.seed, found.get("soak"))
 
     def _play(self, one: Scenario) -> dict[str, Any]:
         """Play a scenario and judge it; what goes wrong on the way counts as failed."""

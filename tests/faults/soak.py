@@ -104,8 +104,9 @@ def run(options: argparse.Namespace) -> int:
         screen.say(f"{done:.0f} of {options.minutes:g} minutes are there; the next {minutes:g}")
         _piece(folder, documents, reference, screen, minutes=minutes, words=options.rate * 20)
     soak = _sum(_pieces(folder), bundle, options.seed)
-    found = record.read(options.results)
-    record.write(options.results, found["scenarios"], options.seed, soak)
+    with record.alone(options.results):
+        found = record.read(options.results)
+        record.write(options.results, found["scenarios"], options.seed, soak)
     screen.say(
         f"{soak['minutes']:.0f} minutes, {soak['documents']:,} documents, {soak['lost']} lost: "
         f"memory {soak['memory_mib_per_hour']} MiB/h, descriptors {soak['descriptors_per_hour']}/h, "
