@@ -184,14 +184,29 @@ def _listed(faults: list[str]) -> str:
 
 def _soak(soak: dict[str, Any]) -> str:
     lengths = ", ".join(map(str, soak["words_of_a_document"]))
-    return (
-        f"## Soak\n\n{soak['minutes']:g} minutes in {soak['pieces']} pieces, {soak['documents']:,} documents of "
-        f"{lengths} words in turn: {soak['lost']:,} lost, {soak['duplicates']:,} duplicates.\n\n"
-        "| | most | growth in an hour |\n|---|---:|---:|\n"
-        f"| memory of a worker, MiB | {soak['most_memory_mib']} | {soak['memory_mib_per_hour']} |\n"
-        f"| descriptors of a worker | {soak['most_descriptors']} | {soak['descriptors_per_hour']} |\n"
-        f"| lag, documents | {soak['most_lag']:,} | {soak['lag_per_hour']} |\n"
-    )
+    rows = [
+        "## Soak",
+        "",
+        (
+            f"{soak['minutes']:g} minutes in {len(soak['pieces'])} pieces, {soak['documents']:,} documents of "
+            f"{lengths} words in turn: {soak['lost']:,} lost, {soak['duplicates']:,} duplicates. Below, the most of a "
+            "worker and of the lag, and their growth in an hour by least squares after a piece's first two minutes. "
+            "Each piece begins with new workers, so that their first growth is in it (a worker past its first 100,000 "
+            f"documents: [performance](performance.md)). The load waits while lag is {soak['backlog']:,}: where it "
+            "came to that, others had the processor."
+        ),
+        "",
+        "| piece | minutes | documents | memory of a worker, MiB | growth | descriptors | growth | lag | growth |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    whole = {**soak, "when": "all"}
+    rows += [
+        f"| {one['when'][:16].replace('T', ' ')} | {one['minutes']:g} | {one['documents']:,} "
+        f"| {one['most_memory_mib']} | {one['memory_mib_per_hour']} | {one['most_descriptors']} "
+        f"| {one['descriptors_per_hour']} | {one['most_lag']:,} | {one['lag_per_hour']} |"
+        for one in [*soak["pieces"], whole]
+    ]
+    return "\n".join(rows) + "\n"
 
 
 def _provenance(found: dict[str, Any]) -> str:

@@ -37,6 +37,9 @@ LENGTHS: Final = (20, 60, 250, 20, 1000, 40)
 """Words of a document, changing every so many seconds."""
 
 PHASE_SECONDS: Final = 50.0
+BACKLOG: Final = 2_000
+"""Lag at which the load waits for the workers."""
+
 _TEXTS: Final = 200
 _WARM_SECONDS: Final = 120.0
 _LEAST_SAMPLES: Final = 20
@@ -144,7 +147,7 @@ def _piece(
         stage.mix(documents.records(words))
         stage.start(2)
         began = time.time()
-        stage.loader.start(backlog=2_000)
+        stage.loader.start(backlog=BACKLOG)
         while time.time() - began < minutes * 60:
             screen.bars.update(bar, completed=time.time() - began)
             stage.sleep(1)
@@ -199,13 +202,22 @@ def _sum(pieces: list[dict[str, Any]], bundle: str, seed: int) -> dict[str, Any]
         for name, count in piece["objections"].items():
             objections[name] = objections.get(name, 0) + count
 
-    def mean(name: str) -> float | None:
-        known = [one[name] for piece in pieces for one in piece["slopes"] if one[name] is not None]
+    def mean(name: str, some: list[dict[str, Any]]) -> float | None:
+        known = [one[name] for piece in some for one in piece["slopes"] if one[name] is not None]
         return round(sum(known) / len(known), 2) if known else None
+
+    def growth(some: list[dict[str, Any]]) -> dict[str, float | None]:
+        return {
+            "memory_mib_per_hour": mean("memory", some),
+            "descriptors_per_hour": mean("descriptors", some),
+            "lag_per_hour": mean("lag", some),
+        }
+
+    told = ("when", "minutes", "documents", "lost", "most_memory_mib", "most_descriptors", "most_lag")
 
     return {
         "minutes": round(sum(piece["minutes"] for piece in pieces), 1),
-        "pieces": len(pieces),
+        "pieces": [{name: piece[name] for name in told} | growth([piece]) for piece in pieces],
         "passed": not objections,
         "seed": seed,
         "documents": sum(piece["documents"] for piece in pieces),
@@ -216,10 +228,8 @@ def _sum(pieces: list[dict[str, Any]], bundle: str, seed: int) -> dict[str, Any]
         "most_memory_mib": max((piece["most_memory_mib"] for piece in pieces), default=0),
         "most_descriptors": max((piece["most_descriptors"] for piece in pieces), default=0),
         "most_lag": max((piece["most_lag"] for piece in pieces), default=0),
-        "memory_mib_per_hour": mean("memory"),
-        "descriptors_per_hour": mean("descriptors"),
-        "lag_per_hour": mean("lag"),
-        "when": [piece["when"] for piece in pieces],
+        **growth(pieces),
+        "backlog": BACKLOG,
         "commit": record.commit(),
         "digest": record.digest(bundle),
         "bundle": bundle,

@@ -126,6 +126,32 @@ def test_the_page_says_what_the_file_says(tmp_path: Path) -> None:
     assert "secret" not in page
 
 
+def test_the_page_tells_each_piece_of_a_soak(tmp_path: Path) -> None:
+    """What the pieces lost is summed, and a piece with growth of its own is not hidden in the mean."""
+
+    def piece(hour: int, memory: float, lost: int) -> dict[str, Any]:
+        slopes = [{"memory": memory, "descriptors": 0.0, "lag": None}]
+        return {
+            "when": f"2026-11-24T{hour}:00:00+00:00",
+            "minutes": 20.0,
+            "documents": 1_500,
+            "lost": lost,
+            "duplicates": 0,
+            "objections": {"I1": lost} if lost else {},
+            "slopes": slopes,
+            "most_memory_mib": 180,
+            "most_descriptors": 22,
+            "most_lag": 40,
+        }
+
+    summed = soak._sum([piece(10, 10.0, 0), piece(11, 50.0, 3)], "sha256:0", 7)
+    assert (summed["passed"], summed["lost"], summed["memory_mib_per_hour"]) == (False, 3, 30.0)
+    page = report.write(record.write(tmp_path / "results.json", [entry()], 7, summed))
+    assert "40 minutes in 2 pieces, 3,000 documents" in page
+    for when, memory in (("2026-11-24 10:00", 10.0), ("2026-11-24 11:00", 50.0)):
+        assert f"| {when} | 20 | 1,500 | 180 | {memory} |" in page
+
+
 def test_every_scenario_of_the_issue_is_there() -> None:
     """The numbers run from 1 to 10, and each name stands for one scenario."""
     found = catalogue.load_all()
