@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.stats import show
+from benchmarks.stats import show, slope
 from benchmarks.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -75,10 +75,24 @@ def _four(_: Sections) -> str:
     )
 
 
+def _memory(sections: Sections) -> str:
+    found = sections["memory"]
+    points = [(documents / 100_000, mib) for _, documents, mib in found["points"]]
+    half = points[-1][0] / 2
+    later = slope([one for one in points if one[0] >= half])
+    error = found.get("standard_error")
+    known = "" if error is None else f", with a standard error of {show(error)}"
+    return (
+        f"it goes up and down{known}; over the second half of the run it is {show(later)} MiB. What a worker keeps is "
+        "bounded: the table of words is thrown away at about 15 MB and filled anew (`model/pieces.py`)."
+    )
+
+
 _REASONS: Final[dict[str, Callable[[Sections], str]]] = {
     "tagger against the pipeline on torch FP32": _torch,
     "beyond: tagger's share of the arithmetic limit": _limit,
     "worker against the tagger alone, articles": _articles,
     "worker against the tagger alone, sentences": _sentences,
     "four workers against two": _four,
+    "its slope for each 100,000 documents": _memory,
 }
