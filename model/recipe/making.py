@@ -129,7 +129,8 @@ class Making:
             {key: value for key, value in row.items() if key != "marks"}
             for row in ablation.read(self.place.folder)
         ]
-        measure.write(evaluation | {"ablation": rows}, self.bundle)
+        if evaluation.get("ablation") != rows:
+            measure.write(evaluation | {"ablation": rows}, self.bundle)
         write_card(self.bundle)
         return self.bundle
 
