@@ -23,6 +23,8 @@ from model.bundle import FUSED, GRAPH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onnxruntime import InferenceSession
+
     from benchmarks.context import Context
 
     Batch = dict[str, np.ndarray[Any, Any]]
@@ -143,14 +145,22 @@ def _batch(rows: int, length: int) -> Batch:
     }
 
 
-def _onnx(
+def _onnx(path: Path, **options: Any) -> Call:  # noqa: ANN401 - those of `_session`
+    session = _session(path, **options)
+    taken = [value.name for value in session.get_inputs()]
+    return lambda batch: session.run(["logits"], {name: batch[name] for name in taken})
+
+
+def _session(
     path: Path,
     *,
     pattern: bool = False,
     arena: bool = True,
     entries: dict[str, str] | None = None,
     threads: int = 1,
-) -> Call:
+    profile: Path | None = None,
+) -> InferenceSession:
+    """Open a graph as the tagger does, but for what is given; with a profile, its file's beginning."""
     import onnxruntime  # noqa: PLC0415 - it takes a second to load, and --help needs none
 
     options = onnxruntime.SessionOptions()
@@ -159,9 +169,9 @@ def _onnx(
     options.log_severity_level = 3
     for name, value in (entries or {}).items():
         options.add_session_config_entry(name, value)
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    taken = [value.name for value in session.get_inputs()]
-    return lambda batch: session.run(["logits"], {name: batch[name] for name in taken})
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _openvino(path: Path) -> Call:
@@ -269,14 +279,8 @@ def _stages(context: Context) -> dict[str, Any]:
 
 def _profile(context: Context, path: Path) -> dict[str, float]:
     """Return each operator's share of the time in the graph, the largest first, by ONNX Runtime's own profile."""
-    import onnxruntime  # noqa: PLC0415 - it takes a second to load, and --help needs none
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
-    options.enable_mem_pattern, options.enable_profiling, options.log_severity_level = False, True, 3
     with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = _session(path, profile=Path(folder) / "profile")
         batch = _batch(16, 32)
         taken = {value.name: batch[value.name] for value in session.get_inputs()}
         for _ in range(context.choose(60, 2)):
