@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fewnerd_stream.app import input_channel
+from agents.app import input_channel
 
 if TYPE_CHECKING:
     import faust
 
-    from fewnerd_stream.app import App
+    from agents.app import App
 
 
 def add_enrich(app: App) -> None:

@@ -17,7 +17,7 @@ from benchmarks.rivals import cache_folder
 from benchmarks.stage import Outcome, Stage
 from benchmarks.stats import Spread, ratio, show
 from benchmarks.tagger import Ours
-from fewnerd_stream.children import end_with_parent
+from fewnerd_stream.kafka.children import end_with_parent
 from model.bundle import GRAPH, TOKENIZER
 from tests.support.clients import create_topics
 

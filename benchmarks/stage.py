@@ -16,9 +16,9 @@ import orjson
 import psutil
 
 from benchmarks.stats import rate_between
-from fewnerd_stream import topics
+from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
+from fewnerd_stream.kafka import topics
 from fewnerd_stream.settings import load_settings
-from fewnerd_stream.taxonomy import CATEGORIES, NONE
 from tests.support.clients import New, Observer, produce
 from tests.support.kafka import KafkaCluster
 from tests.support.processes import Process, until

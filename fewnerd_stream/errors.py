@@ -31,6 +31,10 @@ class FewnerdError(Exception):
     """The root of everything that this package raises on purpose."""
 
 
+class BundleRefused(FewnerdError):  # noqa: N818 - what happened to the bundle
+    """A model bundle that cannot be used here."""
+
+
 class SettingsError(FewnerdError):
     """Settings that cannot be used; the message names each of them."""
 

@@ -33,7 +33,7 @@ _BLANK_LINE: Final = re.compile(r"\n[^\S\n]*\n|\r[^\S\r\n]*\r|[\u2029\f]")
 # Past these a table is thrown away and begun anew: about 15 MB, at English averages.
 _MOST_CHUNKS: Final = 65_536
 _MOST_PIECES: Final = 262_144
-# Marks a chunk that ends its text; no chunk holds a space.
+# ReplayedOffsets a chunk that ends its text; no chunk holds a space.
 _LAST: Final = " "
 # New chunks added in one go: what they need on the way, lists of tuples, is dear in large numbers.
 _KEYS_AT_ONCE: Final = 2048

@@ -15,7 +15,7 @@ from model.cores import permitted_cores
 from model.graph import Graph
 from model.pieces import Encoder, Pieces
 from model.pool import Pool
-from model.slabs import Board, Slab, parts
+from model.queue import BatchQueue, Chunk, parts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -59,7 +59,7 @@ class Tagger:
         self._thresholds = thresholds
         self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
         self._pool = Pool(threads, "tagger")
-        self._board = Board()
+        self._board = BatchQueue()
 
     @classmethod
     def load(
@@ -138,12 +138,12 @@ class Tagger:
         """Close it."""
         self.close()
 
-    def _slabs(self, texts: Sequence[str]) -> Iterator[Slab]:
+    def _slabs(self, texts: Sequence[str]) -> Iterator[Chunk]:
         """Yield the texts' slabs in order, each begun while the one before it still runs."""
-        begun: deque[Slab] = deque()
+        begun: deque[Chunk] = deque()
         try:
             for part in parts(texts):
-                begun.append(Slab(self, self._pool, self._board, part))
+                begun.append(Chunk(self, self._pool, self._board, part))
                 if len(begun) > 1 + self.threads // 2:
                     yield begun.popleft()
             while begun:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fewnerd_stream.embedded import EmbeddedBroker, EmbeddedBrokerError, find_binary
+from fewnerd_stream.kafka.embedded import EmbeddedBroker, EmbeddedBrokerError, find_binary
 from tests.support.kafka import KafkaCluster, KafkaUnavailable, jars, java
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from fewnerd_stream.errors import BrokerError, FewnerdError, SettingsError, TopicsError
+from fewnerd_stream.errors import BrokerError, BundleRefused, FewnerdError, SettingsError, TopicsError
 from fewnerd_stream.exits import MEANING, Exit
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ _Result = TypeVar("_Result")
 
 DEBUG: Final = "FEWNERD_DEBUG"
 _LEFT: Final = 6
-
-
-class BundleRefused(FewnerdError):  # noqa: N818 - what happened to the bundle
-    """A model bundle that cannot be used here."""
 
 
 @dataclass(frozen=True, slots=True)

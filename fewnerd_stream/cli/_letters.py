@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from fewnerd_stream.cli._options import CONNECTION
-from fewnerd_stream.deadletters.filters import Filter, parse_offsets, parse_time
-from fewnerd_stream.deadletters.letter import UNKNOWN
 from fewnerd_stream.errors import Reason
+from fewnerd_stream.operations.dead.filters import Filter, parse_offsets, parse_time
+from fewnerd_stream.operations.dead.letters import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

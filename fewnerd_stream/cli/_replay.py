@@ -11,13 +11,13 @@ import click
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._letters import SETTINGS, filters, inputs
 from fewnerd_stream.cli._options import json_option, settings_options
-from fewnerd_stream.deadletters.replay import MOST_REPLAYS, Order, Replay, Summary, Watch
+from fewnerd_stream.contract.topology import dead_topic
 from fewnerd_stream.errors import FewnerdError
 from fewnerd_stream.exits import Exit
-from fewnerd_stream.topics import dead_topic
+from fewnerd_stream.operations.dead.replay import MOST_REPLAYS, Order, Replay, Summary, Watch
 
 if TYPE_CHECKING:
-    from fewnerd_stream.deadletters.filters import Filter
+    from fewnerd_stream.operations.dead.filters import Filter
     from fewnerd_stream.settings import Settings
 
 

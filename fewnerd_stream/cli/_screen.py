@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from fewnerd_stream.deadletters.letter import json_line
+from fewnerd_stream.operations.dead.letters import json_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic_core import PydanticUndefined
 
-from fewnerd_stream._settings_report import CONFIG
 from fewnerd_stream.cli._group import Session, examples, pass_session
 from fewnerd_stream.cli._options import json_option
 from fewnerd_stream.settings import Settings, settings_table
+from fewnerd_stream.settings.report import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,14 +12,14 @@ from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._letters import SETTINGS, filters, inputs
 from fewnerd_stream.cli._options import json_option, settings_options
 from fewnerd_stream.cli._replay import replay
-from fewnerd_stream.deadletters.filters import Filter, parse_offsets
+from fewnerd_stream.contract.topology import dead_topic
 from fewnerd_stream.errors import FewnerdError, TopicsError
-from fewnerd_stream.topics import dead_topic
+from fewnerd_stream.operations.dead.filters import Filter, parse_offsets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from fewnerd_stream.deadletters.letter import Letter
+    from fewnerd_stream.operations.dead.letters import Letter
     from fewnerd_stream.settings import Settings
 
 _PLACE: Final = re.compile(
@@ -111,7 +111,7 @@ def list_(
 def _cells(letter: Letter, settings: Settings, *, replayed: bool) -> tuple[str, ...]:
     """Write a letter as a row of the table."""
     from fewnerd_stream.cli._screen import harmless
-    from fewnerd_stream.deadletters.letter import iso
+    from fewnerd_stream.operations.dead.letters import iso
 
     record, why = letter.record, letter.end.message or letter.end.exception
     place = f"{record.partition}:{record.offset}"
@@ -130,9 +130,9 @@ async def _chosen_letters(
     settings: Settings, input_topic: str, chosen: Filter
 ) -> AsyncGenerator[tuple[Letter, bool], None]:
     """Read an input's dead letters that a filter means, each with whether it was replayed."""
-    from fewnerd_stream import clients
-    from fewnerd_stream.deadletters import store
-    from fewnerd_stream.deadletters.marks import Marks
+    from fewnerd_stream.kafka import clients
+    from fewnerd_stream.operations.dead import store
+    from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
 
     topic = dead_topic(input_topic)
     async with clients.admin(settings) as admin:
@@ -140,7 +140,7 @@ async def _chosen_letters(
     if topic not in there:
         raise TopicsError(f"there is no topic {topic}: `fewnerd-stream topics create` makes it")
     async with clients.consumer(settings) as reader:
-        marks = Marks(topic)
+        marks = ReplayedOffsets(topic)
         if store.marks_topic(input_topic) in there:
             await store.load_marks(reader, store.marks_topic(input_topic), marks)
         for span in await store.spans(reader, settings, (topic, there[topic]), chosen, marks):

@@ -10,7 +10,7 @@ import click
 from fewnerd_stream.cli._group import examples
 from fewnerd_stream.cli._options import json_option, settings_options
 from fewnerd_stream.exits import Exit
-from fewnerd_stream.health import read_health
+from fewnerd_stream.telemetry.health import read_health
 
 if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings

@@ -86,7 +86,7 @@ def describe(source: str | None) -> dict[str, Any]:
     Raises:
         BundleRefused: there is none, or it cannot be used.
     """
-    from fewnerd_stream.cli._model import bundle_errors
+    from agents.tagger import bundle_errors
     from model.bundle import open_bundle
 
     with bundle_errors():
@@ -139,9 +139,9 @@ def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> N
 
     FILE holds JSON lines with "tokens" and "tags", or parquet where pyarrow is installed. The measure is
     strict: exact spans and full labels, micro precision, recall and F1. A predicted span that cuts a token is
-    wrong. Thresholds and label filters are not applied. Progress goes to standard error.
+    wrong. Thresholds and label filters are not applied. WorkerStatus goes to standard error.
     """
-    from fewnerd_stream.cli._model import bundle_errors
+    from agents.tagger import bundle_errors
     from fewnerd_stream.cli._screen import console, print_json, progress
     from model.evaluate import DataError, read_sentences
     from model.evaluate import evaluate as measure

@@ -147,7 +147,7 @@ async def _send(source: IO[bytes], settings: Settings, result: Sent, way: _Way) 
         BrokerError: no broker, or it failed for all alike; what was stored by then is counted.
         TopicsError: there is no such topic.
     """
-    from fewnerd_stream import clients
+    from fewnerd_stream.kafka import clients
 
     async with clients.admin(settings) as admin:
         if result.topic not in await clients.partitions(admin):
@@ -222,7 +222,7 @@ class _Lines:
             self._result.sent += sum(stored.done() and stored.exception() is None for stored in left)
 
     async def _renew(self) -> None:
-        from fewnerd_stream import clients
+        from fewnerd_stream.kafka import clients
 
         await self._open.aclose()
         self._producer = await self._open.enter_async_context(clients.producer(self._settings))

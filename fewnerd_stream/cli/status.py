@@ -14,8 +14,8 @@ from fewnerd_stream.errors import TopicsError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fewnerd_stream.operations.status.report import Dead, PartitionStatus, Report
     from fewnerd_stream.settings import Settings
-    from fewnerd_stream.status.report import Dead, PartitionStatus, Report
 
 _LOOKED_AT: Final = 10_000
 
@@ -45,7 +45,7 @@ def command(*, letters: int, all_letters: bool, settings: Settings, as_json: boo
     if a topic is missing.
     """
     from fewnerd_stream.cli._screen import console, print_json
-    from fewnerd_stream.status.gather import gather
+    from fewnerd_stream.operations.status.gather import gather
 
     report = run(gather(settings, letters=None if all_letters else letters))
     if as_json:
@@ -101,7 +101,7 @@ def _lost(one: PartitionStatus) -> str:
 
 
 def _print_oldest(out: Console, report: Report) -> None:
-    from fewnerd_stream.health import spell
+    from fewnerd_stream.telemetry.health import spell
 
     oldest = report.oldest
     if oldest is None or oldest.since is None:

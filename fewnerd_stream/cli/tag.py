@@ -50,7 +50,7 @@ def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> N
     one JSON object a line with the text in a field (see --text-field). With --json there is an object a line:
     "text", "entities", and "id" where there was one; "start" and "end" count Unicode code points.
     """
-    from fewnerd_stream.cli._model import load_tagger
+    from agents.tagger import load_tagger
     from fewnerd_stream.cli._screen import console, painted, print_json
 
     documents = _documents(source, settings, lines=lines)

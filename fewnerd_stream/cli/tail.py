@@ -13,9 +13,9 @@ import orjson
 
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._options import CONNECTION, settings_options
+from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
+from fewnerd_stream.contract.topology import output_topic, output_topics
 from fewnerd_stream.errors import TopicsError
-from fewnerd_stream.taxonomy import CATEGORIES, NONE
-from fewnerd_stream.topics import output_topic, output_topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from fewnerd_stream.records import Record
+    from fewnerd_stream.contract.records import Record
     from fewnerd_stream.settings import Settings
 
 _POLL_MS: Final = 200
@@ -107,7 +107,7 @@ async def _records(
 ) -> AsyncGenerator[Record, None]:
     from aiokafka import TopicPartition
 
-    from fewnerd_stream import clients
+    from fewnerd_stream.kafka import clients
 
     async with clients.admin(settings) as admin:
         there = await clients.partitions(admin)
@@ -124,7 +124,7 @@ async def _records(
 
 
 async def _until_idle(reader: AIOKafkaConsumer, idle: float | None) -> AsyncIterator[Record]:
-    from fewnerd_stream import clients
+    from fewnerd_stream.kafka import clients
 
     heard = time.monotonic()
     while idle is None or time.monotonic() - heard < idle:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from fewnerd_stream import topics
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._options import CONNECTION, json_option, settings_options
+from fewnerd_stream.contract import topology
 from fewnerd_stream.errors import TopicsError
+from fewnerd_stream.kafka import topics
 
 if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
@@ -68,7 +69,7 @@ def check(*, settings: Settings, as_json: bool) -> None:
 
     problems = run(topics.check_topics(settings))
     errors = sum(problem.severity == "error" for problem in problems)
-    count = len(topics.all_topics(settings))
+    count = len(topology.all_topics(settings))
     if as_json:
         found = [{"topic": one.topic, "severity": one.severity, "message": one.message} for one in problems]
         print_json({"topics": count, "errors": errors, "problems": found})

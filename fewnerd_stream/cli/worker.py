@@ -30,9 +30,9 @@ def command(ctx: click.Context, *, settings: Settings) -> None:
     Every option is a setting; passwords are given in the environment or in the file.
     """
     from agents.enrich import add_enrich
-    from fewnerd_stream.app import run_worker
-    from fewnerd_stream.cli._model import load_tagger
-    from fewnerd_stream.logs import setup_logging
+    from agents.run import run_worker
+    from agents.tagger import load_tagger
+    from fewnerd_stream.telemetry.logs import setup_logging
 
     setup_logging(settings)
     ctx.exit(run_worker(settings, functools.partial(load_tagger, settings), add_enrich))

@@ -64,7 +64,7 @@ class Committer:
         async with self._lock:
             positions = self._state.ledger.to_commit()
             for partition, offset in positions.items():
-                self._state.starts.moved(partition, offset)
+                self._state.crashes.moved(partition, offset)
             before = self.behind
             stored = await self._store(positions)
             if stored:
@@ -78,19 +78,19 @@ class Committer:
             last: the window's partitions, each with its last offset in the window.
         """
         async with self._lock:
-            counted = self._state.starts.count(last)
+            counted = self._state.crashes.count(last)
             stored = await self._store(counted)
             if not stored:
-                self._state.starts.let_go(counted)
+                self._state.crashes.let_go(counted)
             return stored
 
     async def survived(self, partitions: Iterable[Partition]) -> bool:
         """Take back the starts at the heads of partitions: what is not done yet has not ended the process."""
         async with self._lock:
-            taken_back = self._state.starts.let_go(partitions)
+            taken_back = self._state.crashes.let_go(partitions)
             stored = await self._store(taken_back)
             if not stored:
-                self._state.starts.count(taken_back)
+                self._state.crashes.count(taken_back)
             return stored
 
     async def last(self) -> None:
@@ -115,7 +115,7 @@ class Committer:
             return False
         epoch = state.ledger.epoch
         try:
-            await state.consumer.store({p: (o, state.starts.metadata(p)) for p, o in offsets.items()})
+            await state.consumer.store({p: (o, state.crashes.metadata(p)) for p, o in offsets.items()})
         except _TOO_LATE as error:
             state.progress.note(f"a commit came too late: {error!r}")
             return False

@@ -9,19 +9,19 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.publish import Publisher
 from fewnerd_stream.delivery.state import Dropped
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.exits import Exit
-from fewnerd_stream.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fewnerd_stream.delivery.faust.transport import Producer
     from fewnerd_stream.delivery.process import Outcome, Processor
-    from fewnerd_stream.delivery.state import Claim, State
-    from fewnerd_stream.delivery.transport import Producer
+    from fewnerd_stream.delivery.state import Ownership, State
 
 log = logging.getLogger("fewnerd_stream.worker")
 
@@ -38,7 +38,7 @@ class Window:
 
     events: Sequence[Any]
     records: list[Record]
-    claim: Claim
+    claim: Ownership
     work: concurrent.futures.Future[list[Outcome]] | None = None
     outcomes: asyncio.Future[list[Outcome]] | None = None
     done: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -96,7 +96,7 @@ class Pipeline:
             events: Faust events, in the order of their offsets within each partition.
             ack: what lets go of an event, Faust's ``stream.ack``.
         """
-        if self._state.starts.suspect():
+        if self._state.crashes.suspect():
             await self._alone(events, ack)
         else:
             await self._launch(events, ack)
@@ -138,7 +138,7 @@ class Pipeline:
             return False
         record = window.records[0]
         where = Partition(record.topic, record.partition)
-        if len(window.records) == 1 and state.starts.condemned(where, record.offset):
+        if len(window.records) == 1 and state.crashes.condemned(where, record.offset):
             window.outcomes = self._work_on(window, self._processor.crashed)
         else:
             window.outcomes = self._work_on(window, self._processor.process)

@@ -14,7 +14,7 @@ from fewnerd_stream.errors import Stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fewnerd_stream.documents import EntityLike
+    from fewnerd_stream.contract.documents import EntityLike
 
     Tag = Callable[[Sequence[str]], Sequence[Sequence[EntityLike]]]
 

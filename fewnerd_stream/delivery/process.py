@@ -6,15 +6,15 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from fewnerd_stream import documents, envelope
+from fewnerd_stream.contract import documents, envelope
 from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
 from fewnerd_stream.errors import Reason, Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fewnerd_stream.documents import Document, EntityLike, ModelLike
-    from fewnerd_stream.records import Outgoing, Record, Source
+    from fewnerd_stream.contract.documents import Document, EntityLike, ModelLike
+    from fewnerd_stream.contract.records import Outgoing, Record, Source
     from fewnerd_stream.settings import Settings
 
 # What a record takes on the wire beside its key, value and headers, generously.

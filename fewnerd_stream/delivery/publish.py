@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     import aiokafka
 
-    from fewnerd_stream.delivery.progress import Progress
-    from fewnerd_stream.delivery.state import Claim
-    from fewnerd_stream.delivery.transport import Producer
-    from fewnerd_stream.records import Outgoing
+    from fewnerd_stream.contract.records import Outgoing
+    from fewnerd_stream.delivery.faust.transport import Producer
+    from fewnerd_stream.delivery.state import Ownership
+    from fewnerd_stream.telemetry.status import WorkerStatus
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
@@ -27,12 +27,12 @@ _LOOK_EVERY = 0.5
 class Publisher:
     """Publishes windows, one after the other, through the app's producer."""
 
-    def __init__(self, producer: Callable[[], Producer], progress: Progress) -> None:
+    def __init__(self, producer: Callable[[], Producer], progress: WorkerStatus) -> None:
         """Take a way to the running producer, and where to say that it does not take what we publish."""
         self._producer = producer
         self._progress = progress
 
-    async def publish(self, records: Sequence[tuple[Outgoing, int]], claim: Claim) -> None:
+    async def publish(self, records: Sequence[tuple[Outgoing, int]], claim: Ownership) -> None:
         """Store records, in order within each output partition.
 
         Args:
@@ -58,7 +58,7 @@ class Publisher:
         self._progress.flowing()
 
     async def _try(
-        self, records: list[tuple[Outgoing, int]], claim: Claim
+        self, records: list[tuple[Outgoing, int]], claim: Ownership
     ) -> tuple[list[tuple[Outgoing, int]], BaseException | None]:
         """Send records; return those that are not stored, and the first error, if there was one."""
         futures: list[asyncio.Future[object]] = []
@@ -84,7 +84,7 @@ class Publisher:
         return [*failed, *unsent], error
 
     async def _send_all(
-        self, records: list[tuple[Outgoing, int]], futures: list[asyncio.Future[object]], claim: Claim
+        self, records: list[tuple[Outgoing, int]], futures: list[asyncio.Future[object]], claim: Ownership
     ) -> None:
         client = self._producer().client
         for record, source in records:
@@ -93,7 +93,7 @@ class Publisher:
             partition = None if record.key is not None else await self._place(record.topic, source)
             futures.append(await _send(client, record, partition))
 
-    async def _watched(self, waiting: set[asyncio.Future[object]], claim: Claim, said: str) -> None:
+    async def _watched(self, waiting: set[asyncio.Future[object]], claim: Ownership, said: str) -> None:
         """Wait for futures, for as long as the records are ours."""
         while waiting:
             _, waiting = await asyncio.wait(waiting, timeout=_LOOK_EVERY)
@@ -106,7 +106,7 @@ class Publisher:
         partitions = await self._producer().client.partitions_for(topic)
         return source % len(partitions) if partitions else None
 
-    async def _renew(self, claim: Claim) -> None:
+    async def _renew(self, claim: Ownership) -> None:
         # After an error that is not retriable an idempotent producer's sequence has a hole, and the broker
         # refuses everything behind it; a new producer has a new id and begins a new sequence.
         renewing: asyncio.Future[object] = asyncio.ensure_future(self._producer().renew())

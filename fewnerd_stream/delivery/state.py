@@ -7,15 +7,15 @@ import time
 from typing import TYPE_CHECKING
 
 from fewnerd_stream.delivery.commit import Committer
+from fewnerd_stream.delivery.crashes import CrashCounter
 from fewnerd_stream.delivery.ledger import Ledger
-from fewnerd_stream.delivery.progress import Progress
-from fewnerd_stream.delivery.starts import Starts
+from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fewnerd_stream.delivery.faust.transport import Consumer
     from fewnerd_stream.delivery.ledger import Partition
-    from fewnerd_stream.delivery.transport import Consumer
     from fewnerd_stream.exits import Exit
     from fewnerd_stream.settings import Settings
 
@@ -40,8 +40,8 @@ class State:
         self.settings = settings
         self.end = end
         self.ledger = Ledger()
-        self.starts = Starts()
-        self.progress = Progress(settings)
+        self.crashes = CrashCounter()
+        self.progress = WorkerStatus(settings)
         self.committer = Committer(self)
         self.consumer: Consumer | None = None
         self.backlog = 4 * settings.window_size * settings.windows_in_flight
@@ -49,7 +49,7 @@ class State:
     def assign(self, partition: Partition, committed: int, metadata: str) -> None:
         """Open the accounts of a partition at its committed offset."""
         self.ledger.assign(partition, committed)
-        self.starts.assign(partition, committed, metadata)
+        self.crashes.assign(partition, committed, metadata)
 
     def forget(self) -> None:
         """Close all accounts, and let nothing that was taken until now be published any more."""
@@ -57,7 +57,7 @@ class State:
         self.committer.behind = 0
         partitions = self.ledger.assigned
         self.ledger.revoke(partitions)
-        self.starts.revoke(partitions)
+        self.crashes.revoke(partitions)
         self.progress.released()
 
     def owns(self, epoch: int) -> bool:
@@ -72,9 +72,9 @@ class State:
         """Whether records would be read if there were any."""
         return self.consumer is not None and self.consumer.settled()
 
-    def claim(self) -> Claim:
-        """Claim what is taken now."""
-        return Claim(self, self.ledger.epoch)
+    def claim(self) -> Ownership:
+        """Ownership what is taken now."""
+        return Ownership(self, self.ledger.epoch)
 
     async def drain(self, busy: Callable[[], bool]) -> bool:
         """Wait until nothing taken is at work, at most for the drain's length; return whether that came."""
@@ -87,11 +87,11 @@ class State:
         return not busy()
 
 
-class Claim:
+class Ownership:
     """What was taken in one epoch: whether it is still this worker's to publish."""
 
     def __init__(self, state: State, epoch: int) -> None:
-        """Claim what was taken in an epoch."""
+        """Ownership what was taken in an epoch."""
         self._state = state
         self._epoch = epoch
 

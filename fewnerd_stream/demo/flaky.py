@@ -13,8 +13,8 @@ from fewnerd_stream.delivery.policy import TRIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fewnerd_stream.contract.documents import EntityLike, ModelLike
     from fewnerd_stream.delivery.process import TaggerLike
-    from fewnerd_stream.documents import EntityLike, ModelLike
 
 
 class FlakyTagger:

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import TopicPartition
 
-from fewnerd_stream import clients, topics
-from fewnerd_stream.children import end_with_parent
+from fewnerd_stream.contract import topology
 from fewnerd_stream.demo import account
 from fewnerd_stream.demo.feed import FLAKY, FLAKY_FAILURES, Item, feed
 from fewnerd_stream.demo.show import Screen
-from fewnerd_stream.embedded import EmbeddedBroker
 from fewnerd_stream.errors import FewnerdError
 from fewnerd_stream.exits import Exit
-from fewnerd_stream.health import read_health
+from fewnerd_stream.kafka import clients, topics
+from fewnerd_stream.kafka.children import end_with_parent
+from fewnerd_stream.kafka.embedded import EmbeddedBroker
 from fewnerd_stream.settings import load_settings
+from fewnerd_stream.telemetry.health import read_health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -202,7 +203,7 @@ async def _seen(screen: Screen, settings: Settings) -> AsyncIterator[None]:
     """Show what comes out of the topics while the block runs."""
     async with clients.admin(settings) as admin:
         parts = await clients.partitions(admin)
-    names = [spec.name for spec in topics.all_topics(settings) if spec.role != "input"]
+    names = [spec.name for spec in topology.all_topics(settings) if spec.role != "input"]
     async with clients.consumer(settings) as consumer:
         where = [TopicPartition(name, number) for name in names for number in parts[name]]
         consumer.assign(where)

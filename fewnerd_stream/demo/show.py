@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from rich.text import Text
 
-from fewnerd_stream import topics
 from fewnerd_stream.cli._screen import COLOURS, harmless, painted, table
+from fewnerd_stream.contract import topology
+from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.demo.account import Fate, header, place_of
-from fewnerd_stream.taxonomy import CATEGORIES, NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from fewnerd_stream.contract.records import Record
     from fewnerd_stream.demo.account import Account, Place
-    from fewnerd_stream.records import Record
     from fewnerd_stream.settings import Settings
 
 _EXCERPT: Final = 220
@@ -61,11 +61,11 @@ class Screen:
         fate = self.fates.setdefault(place, Fate())
         before = fate.complete
         fate.add(record, self._settings)
-        if topics.is_retry(self._settings, record.topic):
-            names = topics.retry_topics(self._settings, place[0])
+        if topology.is_retry(self._settings, record.topic):
+            names = topology.retry_topics(self._settings, place[0])
             delay = self._settings.retry_delays[names.index(record.topic)]
             self._line(f"↻ {record.topic}", "yellow", record, f"the model failed on it, waits {delay:g} s")
-        elif record.topic == topics.dead_topic(place[0]):
+        elif record.topic == topology.dead_topic(place[0]):
             self._line(f"✗ {record.topic}", "red", record, header(record, "reason"))
         else:
             message = orjson.loads(record.value or b"")
@@ -107,13 +107,13 @@ class Screen:
         made = table("topic", "records", "", right=["records"], title=title)
         for topic in settings.input_topics:
             made.add_row(Text(topic, "bold"), str(account.records[topic]), "sent")
-            for name in topics.retry_topics(settings, topic):
+            for name in topology.retry_topics(settings, topic):
                 made.add_row(Text(name, "yellow"), str(account.records[name]), "")
             dead = ", ".join(f"{reason} {count}" for reason, count in sorted(account.dead.items()))
-            name = topics.dead_topic(topic)
+            name = topology.dead_topic(topic)
             made.add_row(Text(name, "red"), str(account.records[name]), dead)
         for category in (*CATEGORIES, NONE):
-            name = topics.output_topic(settings, category)
+            name = topology.output_topic(settings, category)
             made.add_row(Text(name, COLOURS[category]), str(account.records[name]), "")
         self._console.print()
         self._console.print(made)
@@ -123,7 +123,7 @@ class Screen:
 def _sum(account: Account, settings: Settings) -> str:
     fates = account.fates.values()
     dead = sum(fate.reason is not None for fate in fates)
-    none = sum(topics.output_topic(settings, NONE) in fate.results for fate in fates)
+    none = sum(topology.output_topic(settings, NONE) in fate.results for fate in fates)
     enriched = sum(fate.complete for fate in fates) - dead - none
     return (
         f"{len(account.fates)} inputs: {enriched} with entities, {none} without, {dead} dead letters, "

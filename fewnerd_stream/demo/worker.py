@@ -7,15 +7,15 @@ import sys
 from fewnerd_stream.demo.feed import FLAKY_FAILURES, flaky_text
 from fewnerd_stream.demo.flaky import FlakyTagger
 from fewnerd_stream.errors import FewnerdError
-from fewnerd_stream.logs import setup_logging
 from fewnerd_stream.settings import load_settings
+from fewnerd_stream.telemetry.logs import setup_logging
 
 
 def main() -> int:
     """Run the worker until SIGTERM, with the settings of the environment."""
     from agents.enrich import add_enrich  # noqa: PLC0415 - here the parts are put together, as in the command
-    from fewnerd_stream.app import run_worker  # noqa: PLC0415 - so as to say first what is wrong with settings
-    from fewnerd_stream.cli._model import load_tagger  # noqa: PLC0415 - likewise
+    from agents.run import run_worker  # noqa: PLC0415 - so as to say first what is wrong with settings
+    from agents.tagger import load_tagger  # noqa: PLC0415 - likewise
 
     settings = load_settings()
     setup_logging(settings)

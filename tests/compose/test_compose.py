@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fewnerd_stream import topics
+from fewnerd_stream.contract import topology
 from fewnerd_stream.settings import Settings, load_settings
 from tests.support.commands import parse
 from tests.support.kafka import version
@@ -137,10 +137,10 @@ def test_its_topics_are_those_of_the_readme(
     services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compose user has the topics that everybody has by default."""
-    by_default = {spec.name for spec in topics.all_topics(load_settings())}
+    by_default = {spec.name for spec in topology.all_topics(load_settings())}
     for name, value in services["worker"]["environment"].items():
         monkeypatch.setenv(name, value)
-    assert {spec.name for spec in topics.all_topics(load_settings())} == by_default
+    assert {spec.name for spec in topology.all_topics(load_settings())} == by_default
 
 
 def test_the_worker_has_time_to_drain(services: dict[str, dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import IO, TYPE_CHECKING, Final
 
-from fewnerd_stream.children import end_with_parent
+from fewnerd_stream.kafka.children import end_with_parent
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from confluent_kafka import KafkaException
 
-from fewnerd_stream import topics
+from fewnerd_stream.contract import topology
+from fewnerd_stream.kafka import topics
 from fewnerd_stream.settings import Settings, load_settings
 from tests.faults import load, tagger
 from tests.faults.clusters import AS_WORKER
@@ -126,8 +127,8 @@ class Stage:
         self.names = Names(
             self.settings.input_topics[0],
             self.settings.output_prefix,
-            topics.retry_topics(self.settings, self.settings.input_topics[0]),
-            topics.dead_topic(self.settings.input_topics[0]),
+            topology.retry_topics(self.settings, self.settings.input_topics[0]),
+            topology.dead_topic(self.settings.input_topics[0]),
             self.settings.group,
         )
         self.create_topics()
@@ -402,7 +403,7 @@ class Stage:
         self.watch.stop()
         for client in (self.group, self._watched, self._tail):
             client.close()
-        everything = [spec.name for spec in topics.all_topics(self.settings)]
+        everything = [spec.name for spec in topology.all_topics(self.settings)]
         with suppress(KafkaException):
             delete_topics(self.cluster.direct, everything)
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fewnerd_stream.contract.documents import EntityLike, ModelLike
     from fewnerd_stream.delivery.process import TaggerLike
-    from fewnerd_stream.documents import EntityLike, ModelLike
 
 ENTRY: Final = "tests.faults.tagger:load"
 ORDERS: Final = "FAULTS_ORDERS"
@@ -96,7 +96,7 @@ def order(path: Path, **orders: float) -> None:
 
 def load() -> FaultyTagger:
     """Load the real tagger as the command line does, and wrap it."""
-    from fewnerd_stream.cli._model import load_tagger
+    from agents.tagger import load_tagger
     from fewnerd_stream.settings import load_settings
 
     return FaultyTagger(load_tagger(load_settings()), Path(os.environ[ORDERS]))

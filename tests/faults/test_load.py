@@ -55,7 +55,7 @@ def test_fuzz_reaches_every_reason() -> None:
 
 def test_the_oracle_and_the_product_agree_on_fuzz() -> None:
     """What the standard library makes of a record, and what orjson does, is the same."""
-    from fewnerd_stream.documents import decode
+    from fewnerd_stream.contract.documents import decode
     from fewnerd_stream.errors import Reject
     from fewnerd_stream.settings import load_settings
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from fewnerd_stream.embedded import EmbeddedBroker
+    from fewnerd_stream.kafka.embedded import EmbeddedBroker
 
 
 @pytest.fixture

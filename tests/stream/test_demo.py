@@ -13,7 +13,7 @@ from fewnerd_stream.cli._group import quiet_libraries
 from fewnerd_stream.demo.play import DemoError, play
 
 if TYPE_CHECKING:
-    from fewnerd_stream.embedded import EmbeddedBroker
+    from fewnerd_stream.kafka.embedded import EmbeddedBroker
     from tests.support.kafka import KafkaCluster
 
 WORDS = (sys.executable, "-m", "tests.support.demo_worker")

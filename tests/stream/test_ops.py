@@ -18,10 +18,10 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Consumer
 
 from fewnerd_stream.cli import cli
-from fewnerd_stream.envelope import dead_record
+from fewnerd_stream.contract.envelope import dead_record
+from fewnerd_stream.contract.records import Record, Source
 from fewnerd_stream.errors import Reason
 from fewnerd_stream.exits import Exit
-from fewnerd_stream.records import Record, Source
 from fewnerd_stream.settings import Settings, load_settings
 from tests.support import clients
 from tests.support.clients import New, first_place
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fewnerd_stream.embedded import EmbeddedBroker
+    from fewnerd_stream.kafka.embedded import EmbeddedBroker
     from tests.support.flows import Flow
     from tests.support.kafka import KafkaCluster
 
@@ -252,7 +252,7 @@ def test_letters_are_filtered_by_time_on_apache_kafka(apache: Desk) -> None:
 
 
 def test_a_topic_made_anew_is_replayed_from_its_beginning(apache: Desk) -> None:
-    """Marks of the deleted topic are not taken for its successor's, though that has grown longer."""
+    """ReplayedOffsets of the deleted topic are not taken for its successor's, though that has grown longer."""
     from confluent_kafka.admin import AdminClient
 
     apache.bury(12)

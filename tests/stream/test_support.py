@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fewnerd_stream.embedded import answers
+from fewnerd_stream.kafka.embedded import answers
 from tests.support import clients
 from tests.support.kafka import KafkaUnavailable, jars, java
 from tests.support.processes import Process, until
@@ -20,7 +20,7 @@ from tests.support.processes import Process, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fewnerd_stream.embedded import EmbeddedBroker
+    from fewnerd_stream.kafka.embedded import EmbeddedBroker
     from tests.support.kafka import KafkaCluster
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fewnerd_stream import topics
+from fewnerd_stream.contract import topology
 from fewnerd_stream.errors import BrokerError, TopicsError
+from fewnerd_stream.kafka import topics
 from fewnerd_stream.settings import load_settings
 from tests.support import clients
 
 if TYPE_CHECKING:
-    from fewnerd_stream.embedded import EmbeddedBroker
+    from fewnerd_stream.kafka.embedded import EmbeddedBroker
     from tests.support.kafka import KafkaCluster
 
 
@@ -37,7 +38,7 @@ async def test_on_apache_kafka_topics_are_created_once_and_checked(kafka: KafkaC
     assert len(missing) == 14
     assert clients.Observer(kafka.bootstrap).partitions([unique]) == []
     created = await topics.create_topics(settings)
-    assert created == {spec.name: True for spec in topics.all_topics(settings)}
+    assert created == {spec.name: True for spec in topology.all_topics(settings)}
     assert await topics.check_topics(settings) == []
     assert not any((await topics.create_topics(settings)).values())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from fewnerd_stream.delivery.starts import CONDEMNED
+from fewnerd_stream.delivery.crashes import CONDEMNED
 from fewnerd_stream.exits import Exit
 from tests.support.clients import New
 from tests.support.processes import until

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from agents.enrich import add_enrich
-from fewnerd_stream.app import run_worker
+from agents.run import run_worker
 from fewnerd_stream.demo.feed import FLAKY_FAILURES, flaky_text
 from fewnerd_stream.demo.flaky import FlakyTagger
-from fewnerd_stream.logs import setup_logging
 from fewnerd_stream.settings import load_settings
+from fewnerd_stream.telemetry.logs import setup_logging
 from tests.support.taggers import WordTagger
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from fewnerd_stream import topics
+from fewnerd_stream.contract import topology
+from fewnerd_stream.kafka import topics
 from fewnerd_stream.settings import Settings, load_settings
 from tests.support import clients
 from tests.support.processes import until
@@ -59,8 +60,8 @@ class Flow:
             **{key: str(value) for key, value in settings.items()},
         }
         self.settings: Settings = load_settings(bootstrap_servers=bootstrap, **self._own)
-        self.outputs = topics.output_topics(self.settings)
-        self.retries = tuple(t for i in self.inputs for t in topics.retry_topics(self.settings, i))
+        self.outputs = topology.output_topics(self.settings)
+        self.retries = tuple(t for i in self.inputs for t in topology.retry_topics(self.settings, i))
         self.observer = clients.Observer(bootstrap)
         self.workers: list[Worker] = []
         self._tally = tally
@@ -132,11 +133,11 @@ class Flow:
 
     def category(self, name: str) -> list[Message]:
         """Read an output topic."""
-        return self.observer.read([topics.output_topic(self.settings, name)])
+        return self.observer.read([topology.output_topic(self.settings, name)])
 
     def dead(self, topic: str | None = None) -> list[Message]:
         """Read an input topic's dead letters."""
-        return self.observer.read([topics.dead_topic(topic or self.input)])
+        return self.observer.read([topology.dead_topic(topic or self.input)])
 
     def dead_by_id(self) -> dict[bytes | None, Message]:
         """Read the first input topic's dead letters by key."""

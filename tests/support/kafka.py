@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from fewnerd_stream.embedded import answers
+from fewnerd_stream.kafka.embedded import answers
 from tests.support import clients
 from tests.support.processes import Process, until
 

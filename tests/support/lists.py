@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from fewnerd_stream import clients
-from fewnerd_stream.records import Record
+from fewnerd_stream.contract.records import Record
+from fewnerd_stream.kafka import clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator

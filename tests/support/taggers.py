@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fewnerd_stream.taxonomy import LABELS
+from fewnerd_stream.contract.taxonomy import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

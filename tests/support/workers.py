@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from fewnerd_stream.kafka.topics import TopicProblem
     from fewnerd_stream.settings import Settings
-    from fewnerd_stream.topics import TopicProblem
 
 WORDS: Final = "tests.support.taggers:WordTagger"
 
@@ -180,10 +180,10 @@ async def _nothing_wrong(_settings: Settings) -> list[TopicProblem]:
 def main() -> int:
     """Run a worker with the tagger that ``TEST_TAGGER`` names."""
     from agents.enrich import add_enrich
-    from fewnerd_stream import topics
-    from fewnerd_stream.app import run_worker
-    from fewnerd_stream.logs import setup_logging
+    from agents.run import run_worker
+    from fewnerd_stream.kafka import topics
     from fewnerd_stream.settings import load_settings
+    from fewnerd_stream.telemetry.logs import setup_logging
 
     settings = load_settings()
     setup_logging(settings)

@@ -30,14 +30,14 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from intervaltree import IntervalTree  # type: ignore[import-untyped]  # ships no types
 
+from agents.app import input_channel, make_app
 from agents.enrich import add_enrich
-from fewnerd_stream.app import input_channel, make_app
+from fewnerd_stream.delivery.faust.thread import ConsumerThread
+from fewnerd_stream.delivery.faust.transport import Consumer, check_faust
 from fewnerd_stream.delivery.ledger import Ledger, Partition
 from fewnerd_stream.delivery.pipeline import record_of
 from fewnerd_stream.delivery.process import Processor
 from fewnerd_stream.delivery.state import State
-from fewnerd_stream.delivery.thread import ConsumerThread
-from fewnerd_stream.delivery.transport import Consumer, check_faust
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.settings import load_settings
 from tests.support.taggers import WordTagger
@@ -45,7 +45,7 @@ from tests.support.taggers import WordTagger
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fewnerd_stream.app import App
+    from agents.app import App
 
 A = TP("raw-documents", 0)
 OURS = Partition(*A)
@@ -72,7 +72,7 @@ def ours(committed: int, **settings: Any) -> Any:
         is_member=lambda: True, heard_recently=lambda: True, store=AsyncMock()
     )
     made.delivery.assign(OURS, committed, "")
-    made.parking = Mock()
+    made.delays = Mock()
     made._turn, made._to_place = 0, False
     made.app = SimpleNamespace(should_stop=False, _start_span_from_rebalancing=lambda _: _Span())
     made._unacked_messages = WeakSet()

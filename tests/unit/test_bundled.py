@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fewnerd_stream.taxonomy import LABELS
+from fewnerd_stream.contract.taxonomy import LABELS
 from model.bundle import BUNDLED, Bundle, digest, open_bundle
 from model.tagger import Tagger
 

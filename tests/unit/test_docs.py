@@ -10,7 +10,7 @@ import shlex
 import jsonschema
 import pytest
 
-from fewnerd_stream import documents, envelope
+from fewnerd_stream.contract import documents, envelope
 from fewnerd_stream.errors import Reason
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.settings import Settings

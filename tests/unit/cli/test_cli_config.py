@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fewnerd_stream import topics
 from fewnerd_stream.exits import Exit
+from fewnerd_stream.kafka import topics
+from fewnerd_stream.kafka.topics import TopicProblem
 from fewnerd_stream.settings import MASK, Settings, load_settings
-from fewnerd_stream.topics import TopicProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

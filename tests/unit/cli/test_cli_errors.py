@@ -10,11 +10,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fewnerd_stream import clients
 from fewnerd_stream.cli import _group
-from fewnerd_stream.cli._group import BundleRefused, LazyGroup, Session
-from fewnerd_stream.errors import BrokerError, FewnerdError, SettingsError, TopicsError
+from fewnerd_stream.cli._group import LazyGroup, Session
+from fewnerd_stream.errors import BrokerError, BundleRefused, FewnerdError, SettingsError, TopicsError
 from fewnerd_stream.exits import Exit
+from fewnerd_stream.kafka import clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

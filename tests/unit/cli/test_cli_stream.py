@@ -12,10 +12,10 @@ from rich.console import Console
 
 from fewnerd_stream.cli import send
 from fewnerd_stream.cli.tail import show
-from fewnerd_stream.envelope import dead_record
+from fewnerd_stream.contract.envelope import dead_record
+from fewnerd_stream.contract.records import Record, Source
 from fewnerd_stream.errors import Reason
 from fewnerd_stream.exits import Exit
-from fewnerd_stream.records import Record, Source
 from fewnerd_stream.settings import load_settings
 from tests.support.lists import ListKafka, instead_of_clients
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import fewnerd_stream.app
-from fewnerd_stream.cli import _model
-from fewnerd_stream.cli._group import BundleRefused
+import agents.run
+from agents import tagger as agents_tagger
 from fewnerd_stream.cli._screen import harmless, painted
+from fewnerd_stream.contract.taxonomy import LABELS
+from fewnerd_stream.errors import BundleRefused
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.settings import load_settings
-from fewnerd_stream.taxonomy import LABELS
 from model import bundle as bundles
 from model import tagger as taggers
 
@@ -59,7 +59,7 @@ class FakeTagger:
 def tagger(monkeypatch: pytest.MonkeyPatch) -> FakeTagger:
     """Put a tagger without a model in the model's place."""
     fake = FakeTagger()
-    monkeypatch.setattr(_model, "load_tagger", lambda _: fake)
+    monkeypatch.setattr(agents_tagger, "load_tagger", lambda _: fake)
     return fake
 
 
@@ -168,28 +168,28 @@ def _bundle(tmp_path: Path, categories: dict[str, str] | None = None, *labels: s
 
 def test_a_bundle_with_other_labels_is_refused_unless_they_are_mapped(tmp_path: Path) -> None:
     """The 66 pass; others pass with a category each; the message says what to write."""
-    _model.check_labels(_bundle(tmp_path))
-    _model.check_labels(_bundle(tmp_path, {"PER": "person"}, "PER"))
+    agents_tagger.check_labels(_bundle(tmp_path))
+    agents_tagger.check_labels(_bundle(tmp_path, {"PER": "person"}, "PER"))
     with pytest.raises(BundleRefused, match=r'person-pope.*"categories": \{"person-pope": "<category>"\}'):
-        _model.check_labels(_bundle(tmp_path, None, "person-pope"))
+        agents_tagger.check_labels(_bundle(tmp_path, None, "person-pope"))
     with pytest.raises(BundleRefused, match="animal"):
-        _model.check_labels(_bundle(tmp_path, {"CAT": "animal"}, "CAT"))
+        agents_tagger.check_labels(_bundle(tmp_path, {"CAT": "animal"}, "CAT"))
     many = [f"L{number}" for number in range(9)]
     with pytest.raises(BundleRefused, match="L4 and 4 more"):
-        _model.check_labels(_bundle(tmp_path, None, *many))
+        agents_tagger.check_labels(_bundle(tmp_path, None, *many))
 
 
 def test_labels_and_thresholds_may_name_categories(tmp_path: Path) -> None:
     """A category stands for its labels; a threshold for a label wins over its category's."""
     bundle = _bundle(tmp_path)
     persons = [label for label in LABELS if label.startswith("person-")]
-    assert _model.chosen(bundle, None) is None
-    assert _model.chosen(bundle, ("person", "location-GPE")) == ["location-GPE", *persons]
-    assert _model.thresholds(bundle, 0.5) == 0.5
-    found = _model.thresholds(bundle, {"person": 0.5, "person-actor": 0.9})
+    assert agents_tagger.chosen(bundle, None) is None
+    assert agents_tagger.chosen(bundle, ("person", "location-GPE")) == ["location-GPE", *persons]
+    assert agents_tagger.thresholds(bundle, 0.5) == 0.5
+    found = agents_tagger.thresholds(bundle, {"person": 0.5, "person-actor": 0.9})
     assert found == dict.fromkeys(persons, 0.5) | {"person-actor": 0.9}
     with pytest.raises(ValueError, match="none of the labels"):
-        _model.chosen(_bundle(tmp_path, {"PER": "person"}, "PER"), ("art",))
+        agents_tagger.chosen(_bundle(tmp_path, {"PER": "person"}, "PER"), ("art",))
 
 
 def test_the_model_is_loaded_as_the_settings_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_model_is_loaded_as_the_settings_say(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(bundles, "open_bundle", lambda _: _bundle(tmp_path))
     monkeypatch.setattr(taggers.Tagger, "load", load)
-    _model.load_tagger(load_settings(model="m", threads=3, thresholds="0.4", labels="art-film"))
+    agents_tagger.load_tagger(load_settings(model="m", threads=3, thresholds="0.4", labels="art-film"))
     assert seen == {"folder": "m", "threads": 3, "thresholds": 0.4, "labels": ["art-film"]}
 
 
@@ -211,7 +211,7 @@ def test_a_bundle_that_cannot_be_used_is_exit_code_5(
     command: tuple[str, ...], run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line that names it, from whichever command."""
-    monkeypatch.setattr(fewnerd_stream.app, "run_worker", lambda _, factory, __: factory())
+    monkeypatch.setattr(agents.run, "run_worker", lambda _, factory, __: factory())
     result = run(*command, "--model", str(tmp_path))
     assert result.exit_code == Exit.MODEL, result.output
     assert str(tmp_path) in result.stderr
@@ -228,8 +228,8 @@ def test_a_worker_gets_settings_model_and_agents(
         seen.extend(arguments)
         return int(Exit.WATCHDOG)
 
-    monkeypatch.setattr(fewnerd_stream.app, "run_worker", run_worker)
-    monkeypatch.setattr("fewnerd_stream.logs.setup_logging", lambda _: None)
+    monkeypatch.setattr(agents.run, "run_worker", run_worker)
+    monkeypatch.setattr("fewnerd_stream.telemetry.logs.setup_logging", lambda _: None)
     options = ("--window-size", "7", "--no-include-text", "--input-topics", "a,b")
     result = run("worker", *options, FEWNERD_GROUP="news", FEWNERD_WINDOW_SIZE="9")
     assert result.exit_code == Exit.WATCHDOG, result.output

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.process import Processor
 from fewnerd_stream.errors import Stop
-from fewnerd_stream.records import Record
 from fewnerd_stream.settings import load_settings
 from tests.support.taggers import WordTagger
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotEnoughReplicasError
 
+from fewnerd_stream.contract.records import Outgoing
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.pipeline import Pipeline
 from fewnerd_stream.delivery.process import Outcome
 from fewnerd_stream.delivery.publish import Publisher
 from fewnerd_stream.delivery.state import Dropped, State
 from fewnerd_stream.errors import Stop
-from fewnerd_stream.records import Outgoing
 from fewnerd_stream.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from fewnerd_stream.records import Record
+    from fewnerd_stream.contract.records import Record
 
 A = Partition("raw-documents", 0)
 

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from fewnerd_stream.contract.records import Record
 from fewnerd_stream.demo.account import Account, Fate, place_of
 from fewnerd_stream.demo.feed import Item
 from fewnerd_stream.errors import Reason
-from fewnerd_stream.records import Record
 from fewnerd_stream.settings import load_settings
 
 SETTINGS = load_settings()

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from fewnerd_stream.contract.documents import decode
 from fewnerd_stream.delivery.policy import Failed, tag_all
 from fewnerd_stream.demo.feed import FLAKY, FLAKY_FAILURES, Item, feed, flaky_text, malformed, news
 from fewnerd_stream.demo.flaky import FlakyTagger
-from fewnerd_stream.documents import decode
 from fewnerd_stream.errors import Reason, Reject
 from fewnerd_stream.settings import load_settings
 from tests.support.taggers import WordTagger

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import slabs, windows
+from model import queue, windows
 from model.bundle import BundleError
 from model.graph import Graph
 from model.pool import PoolClosedError
@@ -127,7 +127,7 @@ def test_a_texts_result_depends_on_nothing_but_itself(
     assert [stub.tag([text])[0] for text in given_texts] == together
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windows, "BATCH_PIECES", budget)
-        patch.setattr(slabs, "SLAB_TEXTS", 2)
+        patch.setattr(queue, "CHUNK_TEXTS", 2)
         assert stub.tag(given_texts) == together
 
 

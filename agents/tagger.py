@@ -1,0 +1,138 @@
+"""The model as the command line puts it together with the settings: loaded, or refused with its reason."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from fewnerd_stream.contract.taxonomy import CATEGORIES, LABELS
+from fewnerd_stream.errors import BundleRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from fewnerd_stream.contract.documents import EntityLike, ModelLike
+    from fewnerd_stream.settings import Settings
+
+
+class BundleLike(Protocol):
+    """What is asked of a bundle: where it is, its labels (``O`` first), and the category and type of each."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels."""
+
+    @property
+    def types(self) -> tuple[tuple[str, str], ...]:
+        """Category and fine type of each label."""
+
+
+class TaggerLike(Protocol):
+    """What is asked of a tagger."""
+
+    @property
+    def info(self) -> ModelLike:
+        """Its model's name, digest and precision."""
+
+    def tag(self, texts: Sequence[str]) -> Sequence[Sequence[EntityLike]]:
+        """Find each text's entities."""
+
+    def close(self) -> None:
+        """End its threads."""
+
+
+def load_tagger(settings: Settings) -> TaggerLike:
+    """Load the model that the settings name, with their threads, thresholds and labels.
+
+    Raises:
+        BundleRefused: it cannot be used: files, labels, or scores that differ on this processor.
+    """
+    from model.bundle import open_bundle
+    from model.tagger import Tagger
+
+    with bundle_errors():
+        bundle = open_bundle(settings.model)
+        check_labels(bundle)
+        return Tagger.load(
+            settings.model,
+            threads=settings.threads,
+            thresholds=thresholds(bundle, settings.thresholds),
+            labels=chosen(bundle, settings.labels),
+        )
+
+
+@contextmanager
+def bundle_errors() -> Iterator[None]:
+    """Turn what is raised over a bundle into `BundleRefused`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:  # a BundleError is a ValueError
+        raise BundleRefused(f"the model cannot be used: {error}") from error
+
+
+def check_labels(bundle: BundleLike) -> None:
+    """Refuse a bundle with labels that are not Few-NERD's and that its config does not map to a category.
+
+    Raises:
+        BundleRefused: with the labels, and what to write into the config.
+    """
+    config = orjson.loads((bundle.folder / "config.json").read_bytes())
+    mapped = config.get("fewnerd", {}).get("categories", {})
+    strange = [label for label in bundle.labels[1:] if label not in LABELS and label not in mapped]
+    if strange:
+        raise BundleRefused(
+            f"the labels of {bundle.folder} are not Few-NERD's: {_some(strange)}. Map each to a category in "
+            f'its config.json: "fewnerd": {{"categories": {{"{strange[0]}": "<category>"}}}}'
+        )
+    wrong = sorted({coarse for coarse, _ in bundle.types[1:]} - set(CATEGORIES))
+    if wrong:
+        raise BundleRefused(
+            f"{bundle.folder} maps labels to what is no category: {_some(wrong)}. "
+            f"There are {', '.join(CATEGORIES)}"
+        )
+
+
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004 - as above
+
+
+def chosen(bundle: BundleLike, wanted: Collection[str] | None) -> list[str] | None:
+    """Give the bundle's labels that are wanted, by name or by category; None for all.
+
+    Raises:
+        ValueError: none of the bundle's labels is among them.
+    """
+    if wanted is None:
+        return None
+    found = [
+        label
+        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True)
+        if label in wanted or coarse in wanted
+    ]
+    if not found:
+        raise ValueError(f"it finds none of the labels asked for: {_some(wanted)}")
+    return found
+
+
+def thresholds(
+    bundle: BundleLike, wanted: Mapping[str, float] | float | None
+) -> dict[str, float] | float | None:
+    """Give the least score of each of the bundle's labels; one for a label wins over its category's.
+
+    Labels that neither names keep the bundle's own, as all do where nothing is wanted.
+    """
+    if wanted is None or isinstance(wanted, float | int):
+        return wanted
+    return {
+        label: wanted[label] if label in wanted else wanted[coarse]
+        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True)
+        if label in wanted or coarse in wanted
+    }

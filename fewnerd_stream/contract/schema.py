@@ -1,0 +1,86 @@
+"""The JSON Schema of an enriched document, version 1: what a reader of the category topics may rely on."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fewnerd_stream.contract.taxonomy import CATEGORIES, FINE_TYPES, LABELS, NONE
+
+_COUNT: Final = {"type": "integer", "minimum": 0}
+
+SCHEMA: Final[dict[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "urn:fewnerd:entities:v1",
+    "title": "A document with its Few-NERD entities",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["schema", "id", "category", "entities", "counts", "document", "source", "model"],
+    "properties": {
+        "schema": {"const": 1, "description": "version of this schema"},
+        "id": {"type": "string", "minLength": 1, "description": "the document's id"},
+        "category": {
+            "enum": [*CATEGORIES, NONE],
+            "description": "the topic's category; none: nothing was found in the document",
+        },
+        "entities": {
+            "type": "array",
+            "items": {"$ref": "#/$defs/entity"},
+            "description": "the category's, or those of all categories if set so, in the text's order",
+        },
+        "counts": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {category: {"type": "integer", "minimum": 1} for category in CATEGORIES},
+            "description": "number of entities in the document by category",
+        },
+        "document": {
+            "type": "object",
+            "description": "the input's value, byte for byte; without its text if set so",
+        },
+        "source": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["topic", "partition", "offset", "timestamp", "attempt", "replay"],
+            "description": "the document's first record, also after retries and replays",
+            "properties": {
+                "topic": {"type": "string"},
+                "partition": _COUNT,
+                "offset": _COUNT,
+                "timestamp": {"type": ["integer", "null"], "description": "milliseconds since the epoch"},
+                "attempt": {**_COUNT, "description": "0: it passed at the first time"},
+                "replay": {**_COUNT, "description": "how often it came back from the dead letters"},
+            },
+        },
+        "model": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name", "digest", "precision"],
+            "properties": {
+                "name": {"type": "string"},
+                "digest": {"type": "string", "description": "of the files that decide a result"},
+                "precision": {"type": "string"},
+            },
+        },
+    },
+    "$defs": {
+        "entity": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["text", "start", "end", "coarse", "fine", "label", "score"],
+            "properties": {
+                "text": {"type": "string", "minLength": 1},
+                "start": {**_COUNT, "description": "Unicode code points of the text before the entity"},
+                "end": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "so that text[start:end] is the entity",
+                },
+                "coarse": {"enum": list(CATEGORIES)},
+                "fine": {"enum": sorted({fine for fines in FINE_TYPES.values() for fine in fines})},
+                "label": {"enum": list(LABELS), "description": "<coarse>-<fine>"},
+                "score": {"type": "number", "minimum": 0, "maximum": 1},
+            },
+        },
+    },
+}
+"""One dictionary, and the only place that says it."""

@@ -1,0 +1,122 @@
+"""Where reading starts, and starts again: from the commits, or from where a log begins when it lost its start."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from fewnerd_stream.contract import topology
+from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
+
+    from fewnerd_stream.delivery.faust.transport import Consumer
+    from fewnerd_stream.delivery.state import State
+
+
+class StartOffsets:
+    """Finds the offsets at which the accounts of partitions open."""
+
+    def __init__(self, state: State, consumer: Consumer) -> None:
+        """Keep the accounts, and the consumer to ask the broker through."""
+        self._state = state
+        self._consumer = consumer
+
+    async def open(self, partitions: Sequence[Partition]) -> None:
+        """Open the accounts of partitions that were assigned just now.
+
+        Raises:
+            KafkaError: the broker did not tell, or the group has changed again.
+        """
+        client, here = self._consumer.thread.client, self._consumer.thread.here
+        plan = [TopicPartition(*p) for p in partitions]
+        # Of all their topics' partitions: whether a topic is known must not depend on which of them are ours.
+        every = {TopicPartition(p.topic, n) for p in plan for n in client.partitions_for_topic(p.topic) or ()}
+        found = await here(client._coordinator.fetch_committed_offsets([*{*plan, *every}]))  # noqa: SLF001 - it alone gives metadata
+        known = {tp.topic for tp, committed in found.items() if committed.offset >= 0}
+        new = [tp for tp in plan if tp not in found or found[tp].offset < 0]
+        starts = await self._starts(new, known)
+        for tp in plan:
+            offset, metadata = (
+                (starts[tp], "") if tp in starts else (found[tp].offset, found[tp].metadata or "")
+            )
+            self._state.assign(Partition(*tp), offset, metadata)
+        # Stored at once: else a restart before the first commit would choose the start anew.
+        if starts:
+            await self._consumer.store({Partition(*tp): (offset, "") for tp, offset in starts.items()})
+
+    async def _starts(
+        self, new: Sequence[TopicPartition], known: Collection[str]
+    ) -> dict[TopicPartition, int]:
+        """Choose where to start on partitions without a commit; one that joined a known topic is read whole.
+
+        The broker answers only when it has answered the fetch that waits for records before: so nothing is asked
+        for at a rebalance that changes nothing but who reads what.
+        """
+        client, here, settings = (
+            self._consumer.thread.client,
+            self._consumer.thread.here,
+            self._state.settings,
+        )
+        latest = [
+            tp
+            for tp in new
+            if settings.start == "latest"
+            and tp.topic not in known
+            and not topology.is_retry(settings, tp.topic)
+        ]
+        earliest = [tp for tp in new if tp not in latest]
+        starts: dict[TopicPartition, int] = {}
+        if earliest:
+            starts |= await here(client.beginning_offsets(earliest))
+        if latest:
+            starts |= await here(client.end_offsets(latest))
+        return starts
+
+    async def reopen(self, partitions: Sequence[Partition]) -> None:
+        """Find out why the broker has no record where reading stands: say what is lost, and stop or go on."""
+        client, here = self._consumer.thread.client, self._consumer.thread.here
+        ledger = self._state.ledger
+        plan = [TopicPartition(*p) for p in partitions]
+        try:
+            begins, ends = await here(_both(client.beginning_offsets(plan), client.end_offsets(plan)))
+        except KafkaError as error:
+            self._state.progress.complain(f"cannot read where the logs begin and end: {error!r}")
+            await asyncio.sleep(1)
+            begins, ends = {}, {}
+        lost: dict[Partition, int] = {}
+        for tp, begin in begins.items():
+            partition, read = Partition(*tp), ledger.next(Partition(*tp))
+            if read is not None and read < begin:
+                lost[partition] = begin - read
+                ledger.skip(partition, begin)
+            elif read is not None and read > ends[tp]:
+                await self._consumer.store({partition: (begin, "")})
+                self._state.end(
+                    f"{tp.topic}/{tp.partition} ends at {ends[tp]}, but was read up to {read}: it was made anew or "
+                    "cut back. The next start reads it from its beginning",
+                    Exit.FAILURE,
+                )
+        self._lost(lost)
+        await self._consumer.perform_seek()
+
+    def _lost(self, lost: Mapping[Partition, int]) -> None:
+        """Say how much was deleted unread; end the process unless that is allowed."""
+        if not lost:
+            return
+        self._state.progress.lost(lost)
+        if not self._state.settings.allow_loss:
+            self._state.end(
+                f"{sum(lost.values())} offsets were deleted by the broker before they were read; "
+                "to go on all the same set FEWNERD_ALLOW_LOSS=true",
+                Exit.FAILURE,
+            )
+
+
+async def _both(first: Awaitable[Any], second: Awaitable[Any]) -> tuple[Any, Any]:
+    return await asyncio.gather(first, second)

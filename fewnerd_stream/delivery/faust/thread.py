@@ -1,0 +1,202 @@
+"""The thread that talks to the broker for the consumer: its client, and what it must tell beside the records."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError, KafkaError, NoError, RebalanceInProgressError
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from mode import Service
+
+from fewnerd_stream.delivery.faust import headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fewnerd_stream.delivery.ledger import Partition
+
+METADATA_AGE_MS = 30_000
+FETCH_WAIT_MS = 500
+# What the coordinator answers to a member whose partitions are still its own.
+_KNOWN = (NoError.errno, RebalanceInProgressError.errno)
+_LOOK_SECONDS = 1.0
+_LEAVE_SECONDS = 2.0
+
+
+class Fetched(dict[Any, list[Any]]):
+    """Records by partition, and where reading goes on after them: below lies no other record for us."""
+
+    def __init__(self, records: Mapping[Any, list[Any]], positions: Mapping[Any, int]) -> None:
+        """Keep both."""
+        super().__init__(records)
+        self.positions = positions
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to the broker; its client is built from this package's settings."""
+
+    heard_at: float = 0.0
+    # Why the client will not do anything any more.
+    broken: str = ""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
+        settings = self.app.delivery.settings
+        headers.read_any_header()
+        self._assignor = RoundRobinPartitionAssignor
+        return aiokafka.AIOKafkaConsumer(
+            **settings.client_options(),
+            # What `status` shows of a worker that has no name of its own.
+            client_id=settings.instance_id or f"{socket.gethostname()}-{os.getpid()}",
+            group_id=settings.group,
+            group_instance_id=settings.instance_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            # A position out of the log's range means loss, which is not to be passed over in silence.
+            auto_offset_reset="none",
+            isolation_level=settings.isolation,
+            max_poll_records=settings.max_poll_records,
+            # aiokafka leaves the group for good when this is exceeded (aio-libs/aiokafka#1187).
+            max_poll_interval_ms=1_000_000_000,
+            session_timeout_ms=int(settings.session_timeout * 1000),
+            heartbeat_interval_ms=int(settings.heartbeat_interval * 1000),
+            rebalance_timeout_ms=int(settings.rebalance_timeout * 1000),
+            request_timeout_ms=int(settings.request_timeout * 1000),
+            metadata_max_age_ms=METADATA_AGE_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=settings.max_message_bytes + 65_536,
+        )
+
+    async def on_start(self) -> None:
+        """Start the client, and note from then on when the group's coordinator was last heard from."""
+        await super().on_start()
+        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public tells the last answer
+        send = coordinator._send_req  # noqa: SLF001
+
+        async def noted(request: Any) -> Any:
+            # The time of asking: an answer can be old when the process was stopped while it waited.
+            asked = time.monotonic()
+            response = await send(request)
+            if isinstance(request, HeartbeatRequest | SyncGroupRequest) and response.error_code in _KNOWN:
+                self.heard_at = max(self.heard_at, asked)
+            return response
+
+        coordinator._send_req = noted  # noqa: SLF001
+
+    @Service.task
+    async def _watch(self) -> None:
+        """Take notice of the client's errors: aiokafka keeps them for a ``getmany`` that Faust avoids."""
+        while not self.should_stop:
+            await self.sleep(_LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Clear an error that holds the coordination up, so that it goes on; note one that ended it."""
+        if self.should_stop:
+            return
+        coordinator, fetcher = self.client._coordinator, self.client._fetcher  # noqa: SLF001 - nothing public does
+        for task in (coordinator._coordination_task, fetcher._fetch_task):  # noqa: SLF001
+            if task.done():
+                error = None if task.cancelled() else task.exception()
+                self.broken = f"the Kafka client has stopped working: {error!r}"
+                return
+        try:
+            coordinator.check_errors()
+        except KafkaError as error:
+            said = f"the group's coordinator: {error!r}"
+            self.parent_loop.call_soon_threadsafe(self.app.delivery.progress.waiting, said)
+        beat = coordinator._heartbeat_task  # noqa: SLF001
+        if beat is not None and beat.done() and not beat.cancelled() and beat.exception() is not None:
+            # Nothing else would start it again.
+            coordinator.request_rejoin()
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group at once, also from the middle of a join."""
+        if self._consumer is not None:
+            await self._leave(self._consumer)
+        await super().on_thread_stop()
+
+    @staticmethod
+    async def _leave(client: aiokafka.AIOKafkaConsumer) -> None:
+        # A join is answered only when the whole group has joined, and aiokafka waits for that before it
+        # leaves; on the connection on which it waits, the broker would not read the leave either.
+        coordinator = client._coordinator  # noqa: SLF001 - nothing public ends a join
+        task = coordinator._coordination_task  # noqa: SLF001
+        if task.done() or not client._subscription.reassignment_in_progress:  # noqa: SLF001
+            return
+        task.cancel()
+        await asyncio.wait({task}, timeout=_LEAVE_SECONDS)
+        known = coordinator.member_id and coordinator.coordinator_id is not None
+        if known and coordinator._group_instance_id is None:  # noqa: SLF001
+            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+            leaving = client._client.send(coordinator.coordinator_id, request)  # noqa: SLF001
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(leaving, _LEAVE_SECONDS)
+        coordinator.reset_generation()
+
+    def close(self) -> None:
+        """Do nothing: Faust would close the client from the wrong thread, while the drain still commits."""
+
+    @property
+    def client(self) -> aiokafka.AIOKafkaConsumer:
+        """The aiokafka consumer, once started."""
+        return self._ensure_consumer()
+
+    def is_member(self) -> bool:
+        """Whether the group still knows this worker, as far as it has heard."""
+        # -1 is no generation; Kafka counts them from 1, the embedded broker from 0.
+        return bool(self.client._coordinator.generation >= 0)  # noqa: SLF001 - nothing public tells it
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[Any],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Fetched:
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        # Nothing happens between the fetch and this look, so what lies below a position is in the records.
+        subscription = consumer._subscription.subscription  # noqa: SLF001 - `position` would wait for one
+        assignment = None if subscription is None else subscription.assignment
+        positions = {}
+        for tp in active_partitions:
+            state = None if assignment is None else assignment.state_value(tp)
+            if state is not None and state.has_valid_position:
+                positions[tp] = state.position
+        return Fetched(records, positions)
+
+    def rejoin(self) -> None:
+        """Have the group share its partitions out anew."""
+        self.thread_loop.call_soon_threadsafe(self.client._coordinator.request_rejoin)  # noqa: SLF001
+
+    async def commit_once(self, plan: Mapping[Any, Any], generation: int) -> None:
+        """Commit in a generation or not at all: aiokafka's own tries go on into the next one.
+
+        Raises:
+            KafkaError: it is not stored, as far as is known.
+        """
+        coordinator = self.client._coordinator  # noqa: SLF001 - nothing public commits for one generation
+        async with coordinator._commit_lock:  # noqa: SLF001
+            if coordinator.generation != generation:
+                raise CommitFailedError("the group has shared its partitions out anew")
+            await coordinator._do_commit_offsets(None, plan)  # noqa: SLF001
+
+    async def go_to(self, places: Mapping[Partition, int]) -> None:
+        """Read on from these offsets, as far as the partitions are still assigned."""
+        assigned = self.client.assignment()
+        for partition, offset in places.items():
+            if partition in assigned:
+                self.client.seek(TopicPartition(*partition), offset)
+
+    async def here(self, coroutine: Any) -> Any:
+        """Run a coroutine of the client in its own thread, beside a long poll that may be under way."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
+        return await asyncio.wrap_future(future)

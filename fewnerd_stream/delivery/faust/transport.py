@@ -1,0 +1,424 @@
+"""Faust's transport, with its delivery replaced: the ledger commits, retries are parked, revocation drains.
+
+Faust's own commit rule passes unacked offsets in three cases, drops its ack lists before it commits them
+on revocation, and waits for ever for an unacked event. What is overridden here, and why each, is in
+``docs/delivery.md``. Private names of faust-streaming 0.15.3 are used: ``check_faust`` refuses another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+import faust
+import faust.streams
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+
+from fewnerd_stream.contract import envelope, topology
+from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
+from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
+from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.errors import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from faust.types import TP
+
+    from fewnerd_stream.delivery.faust.thread import Fetched
+    from fewnerd_stream.delivery.state import State
+
+FAUST_VERSION = "0.15.3"
+# At the shortest sleep a full pipeline costs no throughput, and an idle one costs no processor time.
+BACKLOG_PAUSE = 0.02
+BACKLOG_BYTES = 64 * 1024 * 1024
+_STOP_SECONDS = 1.0
+
+
+def check_faust() -> None:
+    """Refuse a Faust whose internals are not those that this transport overrides.
+
+    Raises:
+        Stop: another version, no Cython stream iterator (the pure one acks events of an older
+            generation), or a private name that is gone.
+    """
+    if faust.__version__ != FAUST_VERSION:
+        message = f"faust-streaming {FAUST_VERSION} is needed; {faust.__version__} is installed"
+        raise Stop(message)
+    if getattr(faust.streams, "_CStreamIterator", None) is None:
+        message = (
+            "faust-streaming is installed without its compiled parts, and their pure-Python twin acks events "
+            "of an older generation; install a wheel, or a compiler and build it"
+        )
+        raise Stop(message)
+    for owner, name in (
+        (driver.Consumer, "_getmany"),
+        (driver.Consumer, "_wait_next_records"),
+        (driver.Consumer, "_get_active_partitions"),
+        (driver.Consumer, "perform_seek"),
+        (driver.Consumer, "verify_all_partitions_active"),
+        (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
+        (driver.AIOKafkaConsumerThread, "_fetch_records"),
+        (driver.Producer, "_new_producer"),
+    ):
+        if not hasattr(owner, name):
+            message = f"faust-streaming {faust.__version__} has no {owner.__name__}.{name}"
+            raise Stop(message)
+
+
+class _Unread(dict[Any, Any]):
+    """Faust's notes of what it has read, kept empty: the ledger alone says what comes twice or leaves a hole.
+
+    By such notes Faust drops records, and it remembers every hole of a log for ever.
+    """
+
+    def __missing__(self, _key: Any) -> None:
+        return None
+
+    def __setitem__(self, _key: Any, _value: Any) -> None:
+        pass
+
+    def update(self, *_args: Any, **_kwargs: Any) -> None:
+        """Note nothing."""
+
+
+class Consumer(driver.Consumer):
+    """Consumes for the agents, parks what is not due, and commits what the ledger allows."""
+
+    _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Start with nothing parked."""
+        super().__init__(*args, **kwargs)
+        self.delivery: State = self.app.delivery
+        self.delivery.consumer = self
+        self.delays: DelayBuffer[Any] = DelayBuffer(self._due)
+        self._read_offset = _Unread()
+        self._places = StartOffsets(self.delivery, self)
+        # When the fetch loop last came round; it stands still while the group changes.
+        self.polled_at = 0.0
+        self._generation = -1
+        # Counts the group's changes: what was begun before one must not go on after it.
+        self._turn = 0
+        self._to_place = False
+
+    @property
+    def thread(self) -> ConsumerThread:
+        """The thread that talks to the broker."""
+        return self._thread
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @staticmethod
+    def _due(record: Any) -> int:
+        return envelope.not_before(record)
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        self.polled_at = time.monotonic()
+        active = self._get_active_partitions()
+        state = self.delivery
+        full = state.ledger.in_flight >= state.backlog or state.ledger.bytes_in_flight >= BACKLOG_BYTES
+        records: Any = {}
+        if full or not active:
+            await asyncio.sleep(BACKLOG_PAUSE)
+        else:
+            records = await self._getmany(active, timeout)
+        # None keeps Faust from seeking in the middle of a change of the group: a seek ends each.
+        return (records if self.flow_active else None), active
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> MutableMapping[Any, Any]:
+        now = int(time.time() * 1000)
+        due = self.delays.release(now)
+        if due:
+            return self._delivered(due)
+        wanted = {tp for tp in active_partitions or () if tp not in self.delays}
+        next_due = self.delays.next_due()
+        if next_due is not None:
+            timeout = min(timeout, max(0.0, (next_due - now) / 1000))
+        if not wanted:  # aiokafka takes an empty set for all partitions
+            await asyncio.sleep(max(timeout, 0.001))
+            return {}
+        epoch = self.delivery.ledger.epoch
+        fetched = await self._fetched(wanted, timeout)
+        # The group may have changed meanwhile. What was fetched then must not count as delivered: Faust drops
+        # it, and the partition's position would stand before it until the group changes again. It comes again:
+        # nothing flows before a seek.
+        if fetched is None or not self.flow_active:
+            return {}
+        if epoch != self.delivery.ledger.epoch:
+            await self.perform_seek()
+            return {}
+        return self._admitted(fetched)
+
+    async def _fetched(self, wanted: set[TP], timeout: float) -> Fetched | None:
+        """Fetch; None when the broker gave a reason in place of records, which was dealt with."""
+        try:
+            fetched: Fetched = await self._thread.getmany(wanted, timeout)
+        except TopicAuthorizationFailedError as error:
+            self.delivery.progress.complain(f"not allowed to read: {error}")
+            await asyncio.sleep(1)
+        except OffsetOutOfRangeError as error:
+            await self._places.reopen([Partition(*tp) for tp in error.args[0]])
+        except NoOffsetForPartitionError:  # asked for before the partition's place was found
+            pass
+        else:
+            return fetched
+        return None
+
+    def _admitted(self, fetched: Fetched) -> dict[Any, list[Any]]:
+        """Park what is not due, and take the rest for delivered."""
+        now = int(time.time() * 1000)
+        ready = {}
+        for tp, records in fetched.items():
+            due = records
+            if topology.is_retry(self.delivery.settings, tp.topic):
+                due = self.delays.admit(Partition(*tp), records, now)
+            if due:
+                ready[tp] = due
+        delivered = self._delivered(ready)
+        for tp, position in fetched.positions.items():
+            # Holes, and the marks that end a transaction: nobody hands them over, so they are passed here.
+            if tp not in self.delays:
+                self.delivery.ledger.skip(Partition(*tp), position)
+        return delivered
+
+    def _delivered(self, records: Mapping[Any, list[Any]]) -> dict[Any, list[Any]]:
+        deliver = self.delivery.ledger.deliver
+        out = {}
+        for tp, found in records.items():
+            partition = Partition(tp.topic, tp.partition)
+            kept = [r for r in found if deliver(partition, r.offset, len(r.value or b""))]
+            if kept:
+                out[TopicPartition(*partition)] = kept
+        return out
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: the watchdog looks at what is handed over, and Faust's look can fail in a rebalance."""
+
+    async def perform_seek(self) -> None:
+        """Read on behind what was delivered. Faust's own seeks to the commit, and not at all where that is 0.
+
+        Faust calls it when the group has settled, before anything flows: then the accounts are opened. That is
+        not done while aiokafka waits for the assignment to be taken over, since it sends no heartbeats meanwhile.
+
+        Raises:
+            IllegalStateError: the group changes again, and with it the assignment.
+        """
+        turn, placing = self._turn, self._to_place
+        if placing:
+            await self._open()
+        ledger = self.delivery.ledger
+        places = {partition: ledger.next(partition) or 0 for partition in ledger.assigned}
+        await self._thread.here(self._thread.go_to(places))
+        if placing and turn != self._turn:  # else Faust would let records flow
+            raise IllegalStateError("the group changes again")
+
+    async def _open(self) -> None:
+        turn = self._turn
+        partitions = sorted(Partition(tp.topic, tp.partition) for tp in self.assignment())
+        while turn == self._turn:
+            try:
+                await self._places.open(partitions)
+                break
+            except (CommitFailedError, IllegalStateError):
+                self._thread.rejoin()
+                raise IllegalStateError("the group changed again before all was placed") from None
+            except KafkaError as error:
+                self.delivery.progress.waiting(f"cannot find out where the partitions stand: {error!r}")
+                await asyncio.sleep(1)
+        if turn == self._turn:
+            self._to_place = False
+            self.delivery.progress.assigned(partitions)
+
+    # -- acknowledging and committing ------------------------------------------------------------------
+
+    def ack(self, message: Any) -> bool:
+        """Let go of a message; what is committed, the ledger alone decides."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def commit(  # Faust's signature
+        self,
+        topics: Any = None,  # noqa: ARG002
+        start_new_transaction: bool = True,  # noqa: ARG002, FBT001, FBT002
+    ) -> bool:
+        """Commit what the ledger allows; Faust's timer calls this too."""
+        return await self.delivery.committer.commit()
+
+    async def store(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commit offsets with their metadata.
+
+        Raises:
+            KafkaError: the group's coordinator did not take it.
+        """
+        plan = {TopicPartition(*p): OffsetAndMetadata(*value) for p, value in offsets.items()}
+        await self._thread.here(self._thread.commit_once(plan, self._generation))
+
+    # -- ownership -------------------------------------------------------------------------------------
+
+    def heard_recently(self) -> bool:
+        """Whether the coordinator answered within the session timeout, so that we still count as alive."""
+        return time.monotonic() - self._thread.heard_at < self.delivery.settings.session_timeout
+
+    def is_member(self) -> bool:
+        """Whether the group still knows this worker, as far as it has heard."""
+        return self._thread.is_member()
+
+    def settled(self) -> bool:
+        """Whether the fetch loop goes round: not while the group changes, nor until all is placed."""
+        return time.monotonic() - self.polled_at < self.delivery.settings.session_timeout
+
+    @property
+    def broken(self) -> str:
+        """Why the client will not do anything any more, or nothing."""
+        return self._thread.broken
+
+    def lag(self) -> int | None:
+        """Return how many offsets are not handed over yet, or None before the broker has told."""
+        total = 0
+        for partition in self.delivery.ledger.assigned:
+            try:
+                end = self._thread.client.highwater(TopicPartition(*partition))
+            except (KafkaError, AssertionError):  # not assigned any more, in the client's own thread
+                continue
+            position = self.delivery.ledger.position(partition)
+            if end is not None and position is not None:
+                total += max(0, end - position)
+        return total
+
+    async def wait_empty(self) -> None:
+        """Drain, for as long as the setting allows; commit; let go of the rest, which comes again."""
+        drained = await self.delivery.drain(lambda: bool(self._unacked_messages))
+        if not drained:
+            self.delivery.progress.note("letting go of documents that are still at work: they come again")
+        await self.delivery.committer.last()
+        # What is at work still, or waits in the agent, must not be taken for the next owner's, this worker even.
+        for message in list(self._unacked_messages):
+            message.acked = True
+        self._unacked_messages.clear()
+        if self.app.should_stop:
+            # What is still at work must not be published while the services end: nobody would commit it.
+            self.delivery.forget()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Drain and commit before letting go; Faust would drop its lists before it commits them."""
+        self._turn += 1
+        self._to_place = False
+        self.delivery.progress.rebalancing()
+        self.delays.drop()
+        if self.app.should_stop:
+            await self.wait_empty()
+        else:
+            await super().on_partitions_revoked(revoked)
+        # Rebalances are eager: every partition is let go, and comes back with the next assignment.
+        self.delivery.forget()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Take the assignment over; ``perform_seek`` opens the accounts."""
+        self._turn += 1
+        if self.app.should_stop:
+            return
+        self.delays.drop()
+        self.delivery.forget()
+        self._generation = generation_id
+        self._to_place = True
+        # The revocation has stopped the flow only where there was something to revoke; what would flow before
+        # the seek is lost when Faust clears its queues.
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            self.delivery.progress.assigned([])
+
+
+class Producer(driver.Producer):
+    """Faust's producer service around an idempotent client that can be replaced after a fatal error."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:  # noqa: ARG002 - Faust's signature
+        settings = self.app.delivery.settings
+        options: dict[str, Any] = {
+            **settings.client_options(),
+            "acks": "all",
+            "enable_idempotence": settings.idempotence,
+            "compression_type": None if settings.compression == "none" else settings.compression,
+            "linger_ms": 0,
+            "max_batch_size": 131_072,
+            # Sizes are settled before: enriched records by the settings, the others by having been read.
+            "max_request_size": 256 * 1_048_576,
+            "request_timeout_ms": int(settings.request_timeout * 1000),
+            "metadata_max_age_ms": METADATA_AGE_MS,
+        }
+        return aiokafka.AIOKafkaProducer(**options)
+
+    @property
+    def client(self) -> aiokafka.AIOKafkaProducer:
+        """The aiokafka producer, once started."""
+        return self._ensure_producer()
+
+    async def renew(self) -> None:
+        """Replace the client by a new one with an id of its own; what the old one still holds may be sent.
+
+        Raises:
+            KafkaError: no broker takes a new one, and the old one stays.
+        """
+        fresh = self._new_producer()
+        limit = self.app.delivery.settings.request_timeout
+        started = False
+        try:
+            await asyncio.wait_for(fresh.start(), limit)
+            started = True
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"no new producer within {limit:g} s") from error
+        finally:
+            if not started:
+                self.add_future(self._end(fresh))
+        old, self._producer = self.client, fresh
+        self.add_future(self._end(old))
+
+    async def _end(self, client: aiokafka.AIOKafkaProducer) -> None:
+        """Close a client, without waiting long for what it still holds."""
+        try:
+            await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            self.log.warning("a producer did not stop in good order: %r", error)
+            if client._sender.sender_task is not None:  # noqa: SLF001 - it would go on trying for ever
+                client._sender.sender_task.cancel()  # noqa: SLF001
+            await client.client.close()
+
+    async def flush(self) -> None:
+        """Wait for nothing: whoever publishes waits for the broker's word on each record."""
+
+    async def on_stop(self) -> None:
+        """Close the client: none of what it still holds is committed."""
+        client, self._producer = self._producer, None
+        await super().on_stop()
+        if client is not None:
+            await self._end(client)
+
+
+class Transport(driver.Transport):
+    """Kafka as this package uses it."""
+
+    Consumer = Consumer
+    Producer = Producer

@@ -1,0 +1,1 @@
+"""Brokers: client options, clients, topic admin and checks, the embedded broker."""

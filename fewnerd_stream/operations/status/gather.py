@@ -1,0 +1,197 @@
+"""Ask the broker how the pipeline stands. What it will not tell becomes a note, and the rest is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from aiokafka import TopicPartition
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
+
+from fewnerd_stream.contract.envelope import not_before, source_of
+from fewnerd_stream.contract.topology import dead_topic, retry_topics
+from fewnerd_stream.kafka import clients
+from fewnerd_stream.operations.dead import store
+from fewnerd_stream.operations.dead.letters import Letter
+from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
+from fewnerd_stream.operations.status.report import (
+    Dead,
+    Member,
+    PartitionStatus,
+    Place,
+    Report,
+    Waiting,
+    newest,
+    owners,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from fewnerd_stream.settings import Settings
+
+_Answer = TypeVar("_Answer")
+
+_TRIES: Final = 10
+_PAUSE: Final = 0.3
+_NOT_YET: Final = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+
+
+async def gather(settings: Settings, *, letters: int | None = 10_000) -> Report:
+    """Find out how the group and its topics stand.
+
+    Args:
+        settings: the group, the topics and the broker.
+        letters: most dead letters to look at per topic, the newest; None: all.
+
+    Raises:
+        BrokerError: no broker, or it failed.
+    """
+    report = Report(settings.group)
+    async with clients.admin(settings) as admin, clients.consumer(settings) as reader:
+        topics = await clients.partitions(admin)
+        read = {
+            name: topics[name]
+            for topic in settings.input_topics
+            for name in (topic, *retry_topics(settings, topic))
+            if name in topics
+        }
+        wanted = {*settings.input_of}
+        report.missing = sorted(wanted - topics.keys())
+        await _members(admin, settings, report)
+        report.partitions = await _partitions(admin, reader, settings, report, read)
+        report.heads = await _heads(reader, settings, report.partitions)
+        for topic in settings.input_topics:
+            if dead_topic(topic) in topics:
+                report.dead.append(await _dead(reader, settings, topic, topics, letters))
+    return report
+
+
+async def _patiently(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Ask again while the broker has no coordinator for the group yet; a new cluster takes a moment."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await ask()
+        except _NOT_YET:
+            await asyncio.sleep(_PAUSE)
+    return await ask()
+
+
+async def _members(admin: AIOKafkaAdminClient, settings: Settings, report: Report) -> None:
+    """Ask who is in the group; one group at a time, since aiokafka mixes up the answers for several."""
+    try:
+        (answer,) = await _patiently(lambda: admin.describe_consumer_groups([settings.group]))
+        code, _, state, _, _, members, *_ = answer.groups[0]
+    except (KafkaError, ValueError, TypeError, IndexError) as error:
+        report.notes.append(f"the broker does not tell who is in the group: {error}")
+        return
+    if code:
+        report.notes.append(f"the broker does not tell who is in the group: {for_code(code).__name__}")
+        return
+    # What Kafka calls dead is a group that it does not know.
+    report.state = "none" if state == "Dead" else state.lower()
+    for identity, client, host, _, assignment, *_ in members:
+        report.members.append(Member(identity, client, host.removeprefix("/"), tuple(assigned(assignment))))
+    if report.members and not any(member.partitions for member in report.members):
+        report.notes.append("the broker does not tell which member has which partitions")
+
+
+def assigned(assignment: bytes) -> list[Place]:
+    """Read which partitions a member was given; none where that cannot be read."""
+    if not assignment:
+        return []
+    try:
+        topics = ConsumerProtocolMemberAssignment.decode(assignment).assignment
+    except (ValueError, TypeError):
+        return []
+    return sorted((topic, number) for topic, numbers in topics for number in numbers)
+
+
+async def _partitions(
+    admin: AIOKafkaAdminClient,
+    reader: AIOKafkaConsumer,
+    settings: Settings,
+    report: Report,
+    read: Mapping[str, Sequence[int]],
+) -> list[PartitionStatus]:
+    """Set the group's commits against the topics' bounds."""
+    if not read:
+        return []
+    bounds = await clients.bounds(reader, {topic: list(numbers) for topic, numbers in read.items()})
+    committed: dict[Place, int] = {}
+    asked = [TopicPartition(*place) for place in bounds]
+    try:
+        found = await _patiently(lambda: admin.list_consumer_group_offsets(settings.group, partitions=asked))
+        committed = {(one.topic, one.partition): at.offset for one, at in found.items() if at.offset >= 0}
+    except (KafkaError, ValueError) as error:
+        report.notes.append(f"the broker does not tell what the group has committed: {error}")
+    owner = owners(report.members)
+    return [
+        PartitionStatus(
+            topic=topic,
+            partition=number,
+            role="retry" if topic in settings.all_retry_topics else "input",
+            first=first,
+            end=end,
+            committed=committed.get((topic, number)),
+            owner=owner.get((topic, number)),
+            from_start=topic in settings.all_retry_topics or settings.start == "earliest",
+        )
+        for (topic, number), (first, end) in bounds.items()
+    ]
+
+
+async def _heads(
+    reader: AIOKafkaConsumer, settings: Settings, partitions: Sequence[PartitionStatus]
+) -> list[Waiting]:
+    """Read the record that each retry partition comes to next."""
+    heads = []
+    for one in partitions:
+        if one.role != "retry" or not one.lag:
+            continue
+        async for batch in clients.read(reader, (one.topic, one.partition), (one.next, one.end)):
+            record = batch[0]
+            source = source_of(record, settings)
+            origin = f"{source.topic}/{source.partition}/{source.offset}"
+            where = (one.topic, one.partition, record.offset)
+            heads.append(Waiting(*where, record.timestamp, not_before(record), origin))
+            break
+    return heads
+
+
+async def _dead(
+    reader: AIOKafkaConsumer,
+    settings: Settings,
+    input_topic: str,
+    topics: Mapping[str, list[int]],
+    letters: int | None,
+) -> Dead:
+    """Count an input's dead letters, and the newest of them by reason."""
+    topic = dead_topic(input_topic)
+    found = await clients.bounds(reader, {topic: topics[topic]})
+    bounds = {number: span for (_, number), span in found.items()}
+    dead = Dead(topic, total=sum(end - first for first, end in bounds.values()))
+    marks_topic = store.marks_topic(input_topic)
+    if marks_topic in topics:
+        marks = ReplayedOffsets(topic)
+        await store.load_marks(reader, marks_topic, marks)
+        dead.replayed = sum(marks.count(number, *span) for number, span in bounds.items())
+    for number, span in newest(bounds, letters).items():
+        async for batch in clients.read(reader, (topic, number), span):
+            dead.looked_at += len(batch)
+            dead.reasons.update(Letter.of(record, settings).reason for record in batch)
+    return dead

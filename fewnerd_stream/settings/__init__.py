@@ -1,0 +1,7 @@
+"""Settings: fields, what they must satisfy together, and how they are shown."""
+
+from __future__ import annotations
+
+from fewnerd_stream.settings.fields import MASK, MIB, Settings, load_settings, settings_table
+
+__all__ = ["MASK", "MIB", "Settings", "load_settings", "settings_table"]

@@ -1,0 +1,1 @@
+"""What a worker tells: log line, health file."""

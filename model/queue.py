@@ -1,0 +1,193 @@
+"""Texts on their way through the runner threads, some at a time, and the board on which their batches meet."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from model import decode, windows
+from model.pool import PoolClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from model.bundle import Bundle
+    from model.pieces import Pieces
+    from model.pool import Pool
+    from model.tagger import Entity
+    from model.windows import Window
+
+    Floats = npt.NDArray[np.float32]
+    Ints = npt.NDArray[np.int64]
+
+# Texts, and code points, that are tokenized, batched and decoded together.
+CHUNK_TEXTS: Final = 256
+CHUNK_LENGTH: Final = 262_144
+
+
+class Steps(Protocol):
+    """What a tagger does with a slab at each step."""
+
+    bundle: Bundle
+
+    def encode(self, texts: Sequence[str]) -> Pieces:
+        """Tokenize."""
+
+    def batches(self, pieces: Pieces) -> list[list[Window]]:
+        """Group the windows over all texts, longest first."""
+
+    def infer(self, batch: Sequence[tuple[Pieces, Sequence[Window]]]) -> Floats:
+        """Run the graph."""
+
+    def entities(
+        self, texts: Sequence[str], pieces: Pieces, words: Ints, logits: Floats
+    ) -> list[list[Entity]]:
+        """Decode."""
+
+
+class Chunk:
+    """Some texts: tokenized and batched, inferred batch by batch, decoded by whoever finishes the last."""
+
+    def __init__(self, steps: Steps, pool: Pool, board: BatchQueue, texts: Sequence[str]) -> None:
+        self._steps, self._pool, self._board, self._texts = steps, pool, board, texts
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._failure: BaseException | None = None
+        self._parts: list[tuple[Ints, Floats]] = []
+        self._left = 0
+        self._found: list[list[Entity]] = []
+        # The board's: what is not taken yet, the shortest first, and how long each group's longest row is.
+        self.groups: list[list[Window]] = []
+        self.lengths: list[int] = []
+        self.pieces: Pieces
+        pool.submit([self._prepare])
+
+    def collect(self) -> list[list[Entity]]:
+        """Wait for the texts' entities; raise what went wrong on the way."""
+        self._done.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._found
+
+    def abandon(self) -> None:
+        """Do no more for these texts: nobody waits for them."""
+        self.fail(PoolClosedError("abandoned"))
+
+    def fail(self, failure: BaseException) -> None:
+        """Let whoever waits raise this."""
+        self._board.drop(self)
+        self._failure = self._failure or failure
+        self._done.set()
+
+    def deliver(self, words: Ints, logits: Floats) -> None:
+        """Take the undecided words of one of the groups; decode after the last."""
+        with self._lock:
+            self._parts.append((words, logits))
+            self._left -= 1
+            if self._left:
+                return
+        order = np.argsort(np.concatenate([part for part, _ in self._parts]))
+        words = np.concatenate([part for part, _ in self._parts])[order]
+        logits = np.concatenate([part for _, part in self._parts])[order]
+        self._parts.clear()
+        self._found = self._steps.entities(self._texts, self.pieces, words, logits)
+        self._done.set()
+
+    def _prepare(self) -> None:
+        try:
+            self.pieces = self._steps.encode(self._texts)
+            self.groups = self._steps.batches(self.pieces)[::-1]
+            self.lengths = [max(window.end - window.start for window in group) + 2 for group in self.groups]
+            self._left = len(self.groups)
+            if not self._left:
+                self._found = [[] for _ in self._texts]
+                self._done.set()
+                return
+            self._board.put(self)
+            self._pool.submit([self._infer] * self._left)
+        except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            self.fail(failure)
+
+    def _infer(self) -> None:
+        """Run the longest group that is left, if any is, and those of other slabs that go well with it."""
+        batch = self._board.take(self)
+        if not batch:
+            return
+        try:
+            logits = self._steps.infer([(slab.pieces, group) for slab, group in batch])
+            rows = decode.undecided(logits, self._steps.bundle.decoding)
+            begin = 0
+            for slab, group in batch:
+                words = np.concatenate([np.arange(window.word, window.past) for window in group])
+                own = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + words.size)]
+                slab.deliver(words[own - begin], logits[own])
+                begin += words.size
+        except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            for slab, _ in batch:
+                slab.fail(failure)
+
+
+class BatchQueue:
+    """The groups of all slabs under way, so that callers with few texts each still fill their batches."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slabs: list[Chunk] = []
+
+    def put(self, slab: Chunk) -> None:
+        """Offer a slab's groups to all runners."""
+        with self._lock:
+            self._slabs.append(slab)
+
+    def drop(self, slab: Chunk) -> None:
+        """Take back what is left of a slab."""
+        with self._lock:
+            slab.groups.clear()
+            slab.lengths.clear()
+            if slab in self._slabs:
+                self._slabs.remove(slab)
+
+    def take(self, slab: Chunk) -> list[tuple[Chunk, list[Window]]]:
+        """Take the slab's longest group, and from each other slab one that is cheaper run along than alone.
+
+        Returns nothing where others have taken all of the slab's groups along already.
+        """
+        with self._lock:
+            if not slab.groups:
+                return []
+            batch = [(slab, slab.groups.pop())]
+            rows, longest = len(batch[0][1]), slab.lengths.pop()
+            for other in self._slabs:
+                if other is slab:
+                    continue
+                near = bisect_right(other.lengths, longest)
+                for place in (near - 1, near):
+                    if not 0 <= place < len(other.groups):
+                        continue
+                    length, more = other.lengths[place], len(other.groups[place])
+                    padded = (rows + more) * max(length, longest)
+                    waste = padded - rows * longest - more * length
+                    if padded <= windows.BATCH_PIECES and waste < windows.COST_OF_BATCH:
+                        batch.append((other, other.groups.pop(place)))
+                        del other.lengths[place]
+                        rows, longest = rows + more, max(length, longest)
+                        break
+            self._slabs = [each for each in self._slabs if each.groups]
+            return batch
+
+
+def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut the texts into runs of bounded number and length; a longer text is a run of its own."""
+    first = length = 0
+    for number, text in enumerate(texts):
+        if number > first and (number - first == CHUNK_TEXTS or length + len(text) > CHUNK_LENGTH):
+            yield texts[first:number]
+            first, length = number, 0
+        length += len(text)
+    if first < len(texts):
+        yield texts[first:]

@@ -1,0 +1,100 @@
+"""What is fetched while the group changes must come again, and until then count as never delivered."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
+
+import pytest
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.faust.thread import Fetched
+from fewnerd_stream.delivery.faust.transport import Consumer
+from fewnerd_stream.delivery.ledger import Ledger, Partition
+from fewnerd_stream.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IN = TopicPartition("raw-documents", 0)
+RETRY = TopicPartition("raw-documents.retry.1", 0)
+
+
+@dataclasses.dataclass
+class Read:
+    """As much of a record as the consumer looks at."""
+
+    offset: int
+    value: bytes = b"x"
+    headers: tuple[tuple[str, bytes], ...] = (("__fewnerd.not-before", b"99999999999999"),)
+    timestamp: int = 99_999_999_999_000
+
+
+class Thread:
+    """A consumer thread that fetches one record of each partition while something else happens."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
+
+    async def getmany(self, wanted: set[TopicPartition], _timeout: float) -> Fetched:
+        """Fetch."""
+        self._meanwhile()
+        return Fetched({tp: [Read(7)] for tp in wanted}, dict.fromkeys(wanted, 9))
+
+
+def consumer(meanwhile: Callable[[Any], None]) -> Any:
+    """Make a consumer without its services, whose two partitions stand at offset 7."""
+    made: Any = Consumer.__new__(Consumer)
+    made.delivery = SimpleNamespace(ledger=Ledger(), settings=load_settings(), backlog=100)
+    made.delays = DelayBuffer(Consumer._due)
+    made.flow_active = True
+    made._active_partitions = {TP(*IN), TP(*RETRY)}
+    made.perform_seek = AsyncMock()
+    made._thread = Thread(lambda: meanwhile(made))
+    assign(made)
+    return made
+
+
+def assign(made: Any) -> None:
+    """Open both accounts anew."""
+    made.delivery.ledger.next_epoch()
+    for tp in (IN, RETRY):
+        made.delivery.ledger.assign(Partition(*tp), 7)
+
+
+def rebalance(made: Any) -> None:
+    """Let the group change, and documents flow again before the fetch is answered."""
+    assign(made)
+
+
+def revoke(made: Any) -> None:
+    """Let the group begin to change, so that nothing flows."""
+    assign(made)
+    made.flow_active = False
+
+
+async def test_what_is_fetched_in_peace_is_delivered() -> None:
+    """A due record is handed over and pending; one that is not due is parked."""
+    made = consumer(lambda _: None)
+    records, _ = await made._wait_next_records(0.1)
+    assert set(records) == {IN}
+    assert made.delivery.ledger.in_flight == 1
+    assert len(made.delays) == 1
+
+
+@pytest.mark.parametrize("change", [rebalance, revoke])
+async def test_what_is_fetched_while_the_group_changes_is_not_delivered(
+    change: Callable[[Any], None],
+) -> None:
+    """Nothing is pending or parked, so the partition's position does not wait for what Faust has dropped."""
+    made = consumer(change)
+    records, _ = await made._wait_next_records(0.1)
+    assert records == ({} if change is rebalance else None), "Faust would seek by itself"
+    assert made.delivery.ledger.in_flight == 0
+    assert len(made.delays) == 0
+    # While nothing flows, a seek is still to come.
+    assert made.perform_seek.await_count == (1 if change is rebalance else 0)
