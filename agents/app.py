@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fewnerd_stream.delivery.process import TaggerLike
     from fewnerd_stream.settings import Settings
+    from fewnerd_stream.telemetry.status import WorkerStatus
 
 log = logging.getLogger("fewnerd_stream.worker")
 
@@ -64,19 +65,25 @@ class App(faust.App):
         os._exit(Exit.FAILURE if self.crashed else Exit.OK)
 
 
-def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], None]) -> App:
+def make_app(
+    settings: Settings,
+    tagger: TaggerLike,
+    end: Callable[[str, Exit], None],
+    status: WorkerStatus | None = None,
+) -> App:
     """Build the app of one worker; the agents are added by whoever puts the parts together.
 
     Args:
         settings: the worker's settings.
         tagger: finds the entities; called from several threads at a time.
         end: ends the process at once, with a reason and an exit code.
+        status: where it is told how the worker fares; None for one of its own.
 
     Raises:
         Stop: the installed Faust is not the one that this package's delivery was made for.
     """
     check_faust()
-    state = State(settings, end)
+    state = State(settings, end, status)
     uid = os.getuid() if hasattr(os, "getuid") else 0
     app = App(
         settings.group,
@@ -109,7 +116,7 @@ def make_app(settings: Settings, tagger: TaggerLike, end: Callable[[str, Exit], 
     app.delivery = state
     app.transport = Transport([], app)
     app.producer_transport = Transport([], app)
-    app.pipeline = Pipeline(state, Processor(settings, tagger), lambda: app.producer)
+    app.pipeline = Pipeline(state, Processor(settings, tagger, state.progress), lambda: app.producer)
     app.watchdog = Watchdog(state)
     return app
 

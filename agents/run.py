@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 import faust
 
 from agents.app import make_app
+from agents.tagger import bands, pieces_of
 from fewnerd_stream.errors import TopicsError
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.kafka import topics
+from fewnerd_stream.telemetry.metrics import registry
+from fewnerd_stream.telemetry.probes import Probes
+from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +41,18 @@ def run_worker(
         add_agents: puts the agents on the app.
 
     Raises:
+        SettingsError: the address for metrics and probes cannot be listened on.
         BrokerError: no broker could be reached.
         TopicsError: a topic is missing, or is set up so that documents would be lost.
     """
     # Until Faust takes the signals over there is nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    status = WorkerStatus(settings)
+    if settings.http is not None:
+        Probes(settings.http, registry(settings, status), status.live, status.ready).start()
     _check_topics(settings)
     tagger = tagger_factory()
+    status.uses(tagger.info, bands(tagger, settings), pieces_of(tagger))
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     box: list[App] = []
@@ -56,7 +65,7 @@ def run_worker(
         logging.shutdown()
         os._exit(code)
 
-    app = make_app(settings, tagger, end)
+    app = make_app(settings, tagger, end, status)
     box.append(app)
     add_agents(app)
     app.finalize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,13 +10,17 @@ import orjson
 
 from fewnerd_stream.contract.taxonomy import CATEGORIES, LABELS
 from fewnerd_stream.errors import BundleRefused
+from fewnerd_stream.telemetry.precision import Band
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fewnerd_stream.contract.documents import EntityLike, ModelLike
     from fewnerd_stream.settings import Settings
+
+
+log = logging.getLogger("fewnerd_stream.worker")
 
 
 class BundleLike(Protocol):
@@ -66,6 +71,38 @@ def load_tagger(settings: Settings) -> TaggerLike:
             thresholds=thresholds(bundle, settings.thresholds),
             labels=chosen(bundle, settings.labels),
         )
+
+
+def pieces_of(tagger: object) -> Callable[[], int] | None:
+    """Give a way to ask a tagger how many word pieces it has looked at; None for one that does not count."""
+    counted = getattr(tagger, "pieces_seen", None)
+    return counted if callable(counted) else None
+
+
+def bands(tagger: object, settings: Settings) -> dict[str, Band]:
+    """Say what precision a tagger's bundle lets one expect of each category.
+
+    Nothing of a tagger without a bundle, of a bundle without an evaluation, or where the settings choose other
+    entities than those that were evaluated.
+    """
+    bundle = getattr(tagger, "bundle", None)
+    if bundle is None or settings.thresholds is not None or settings.labels is not None:
+        return {}
+    try:
+        report = orjson.loads((bundle.folder / "evaluation.json").read_bytes())
+        error = float(report["cross_fitted"]["ece"])
+        types = report["int8"]["types"]
+        found: dict[str, list[tuple[float, float]]] = {}
+        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True):
+            scored = types.get(label)
+            if scored is not None and scored["precision"] > 0:
+                right = scored["recall"] * scored["support"]
+                found.setdefault(coarse, []).append((right, right / scored["precision"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        log.warning("%s has no evaluation that can be read: no precision is expected of it", bundle.folder)
+        return {}
+    sums = {coarse: (sum(r for r, _ in each), sum(n for _, n in each)) for coarse, each in found.items()}
+    return {coarse: Band.around(right / told, round(told), error) for coarse, (right, told) in sums.items()}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
@@ -59,6 +60,8 @@ class Tagger:
         self._thresholds = thresholds
         self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
         self._pool = Pool(threads, "tagger")
+        self._pieces = 0
+        self._counting = threading.Lock()
         self._board = BatchQueue()
 
     @classmethod
@@ -124,6 +127,10 @@ class Tagger:
             out.append((spans, decode.log_probabilities(scores)))
         return out
 
+    def pieces_seen(self) -> int:
+        """Return how many word pieces the graph was run on so far, those of overlapping windows twice."""
+        return self._pieces
+
     def close(self) -> None:
         """Finish what was begun and end the threads."""
         self._pool.close()
@@ -187,6 +194,8 @@ class Tagger:
                 mask[row, : size + 2] = 1
                 places.append(pieces.first[window.word : window.past] + (row * width + 1 - window.start))
                 row += 1
+        with self._counting:
+            self._pieces += int(mask.sum()) - 2 * rows
         return self._graph.scores(ids, mask, np.concatenate(places))
 
     def entities(

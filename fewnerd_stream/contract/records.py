@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """Kafka headers in their order, repeated names included; a value may be null."""
@@ -13,6 +13,13 @@ OURS: Final = "__fewnerd."
 
 ORIGINAL: Final = "original."
 """What is put before the name of an input's header that would pass for one of ours."""
+
+
+class Partition(NamedTuple):
+    """A partition of a topic. Faust's ``TP`` and aiokafka's ``TopicPartition`` compare equal to it."""
+
+    topic: str
+    partition: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ class Committer:
             return False
         epoch = state.ledger.epoch
         try:
-            await state.consumer.store({p: (o, state.crashes.metadata(p)) for p, o in offsets.items()})
+            with state.progress.timed("commit"):
+                await state.consumer.store({p: (o, state.crashes.metadata(p)) for p, o in offsets.items()})
         except _TOO_LATE as error:
             state.progress.note(f"a commit came too late: {error!r}")
             return False

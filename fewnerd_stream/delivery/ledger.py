@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from fewnerd_stream.contract.records import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Partition(NamedTuple):
-    """A partition of a topic. Faust's ``TP`` and aiokafka's ``TopicPartition`` compare equal to it."""
-
-    topic: str
-    partition: int
+__all__ = ["Ledger", "Partition"]
 
 
 @dataclasses.dataclass(slots=True)

@@ -42,6 +42,7 @@ class Window:
     work: concurrent.futures.Future[list[Outcome]] | None = None
     outcomes: asyncio.Future[list[Outcome]] | None = None
     done: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    taken_at: float = dataclasses.field(default_factory=time.perf_counter)
 
     @property
     def last(self) -> dict[Partition, int]:
@@ -62,6 +63,12 @@ def record_of(event: Any) -> Record:
         message.value,
         tuple(message.headers or ()),
     )
+
+
+def _ages(outcomes: Sequence[Outcome]) -> list[float]:
+    """Say how old the documents are that are enriched now, in seconds since they came to their input topic."""
+    now = time.time()
+    return [now - outcome.since / 1000 for outcome in outcomes if outcome.since is not None]
 
 
 class Pipeline:
@@ -114,10 +121,12 @@ class Pipeline:
             await self._state.committer.commit()
 
     async def _launch(self, events: Sequence[Any], ack: Callable[[Any], Any]) -> Window:
+        taken_at = time.perf_counter()
         await self._slots.acquire()
         # What was let go while it waited here is not ours any more, whatever the epoch is by now.
         events = [event for event in events if not event.message.acked]
-        window = Window(events, [record_of(event) for event in events], self._state.claim())
+        records = [record_of(event) for event in events]
+        window = Window(events, records, self._state.claim(), taken_at=taken_at)
         if events and await self._start(window):
             self._queue.put_nowait((window, ack))
         else:
@@ -160,6 +169,7 @@ class Pipeline:
             outcomes.add_done_callback(lambda _: timer.cancel())
 
         def work_in_thread() -> list[Outcome]:
+            self._state.progress.took("queue", time.perf_counter() - window.taken_at)
             loop.call_soon_threadsafe(begin)
             return process(window.records)
 
@@ -202,13 +212,21 @@ class Pipeline:
         state = self._state
         outcomes = await self._outcomes(window)
         await self._committed(window)
-        await self._publish(window, outcomes)
+        with state.progress.timed("publish"):
+            await self._publish(window, outcomes)
         if window.claim.lost():
             raise Dropped
+        state.progress.fill.add(len(window.records) / state.settings.window_size)
         for event, record, outcome in zip(window.events, window.records, outcomes, strict=True):
             state.ledger.hand_over(Partition(record.topic, record.partition), record.offset)
-            state.progress.handed_over(outcome.kind, len(outcome.outgoing), outcome.reason)
+            state.progress.handed_over(
+                outcome.kind,
+                [record.topic for record in outcome.outgoing],
+                reason=outcome.reason,
+                scores=outcome.scores,
+            )
             await ack(event)
+        state.progress.ages.add_all(_ages(outcomes))
         state.committer.handed_over()
 
     async def _committed(self, window: Window) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from fewnerd_stream.contract import documents, envelope
 from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
 from fewnerd_stream.errors import Reason, Reject
+from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +42,19 @@ class Outcome:
     kind: Literal["enriched", "retried", "dead"]
     outgoing: tuple[Outgoing, ...]
     reason: str = ""
+    # Category and score of each entity found.
+    scores: tuple[tuple[str, float], ...] = ()
+    # When an enriched document came to its input topic, in milliseconds since the epoch.
+    since: int | None = None
 
 
 class Processor:
     """Decodes, tags and encodes windows of records."""
 
-    def __init__(self, settings: Settings, tagger: TaggerLike) -> None:
-        """Keep the settings and the tagger; nothing is called yet."""
+    def __init__(self, settings: Settings, tagger: TaggerLike, status: WorkerStatus | None = None) -> None:
+        """Keep the settings and the tagger, and where to tell how long things take; nothing is called yet."""
         self._settings = settings
+        self._status = status or WorkerStatus(settings)
         self._tagger = tagger
 
     def process(self, records: Sequence[Record]) -> list[Outcome]:
@@ -57,26 +63,29 @@ class Processor:
         Raises:
             Stop: the model fails on a known-good sentence too; nothing may be handed over.
         """
-        settings = self._settings
-        sources = [envelope.source_of(record, settings) for record in records]
+        settings, status = self._settings, self._status
         decoded: list[Document | Reject] = []
-        for record in records:
-            try:
-                decoded.append(documents.decode(record.value, settings))
-            except Reject as error:
-                decoded.append(error)
-        good = [document.text for document in decoded if not isinstance(document, Reject)]
-        found = iter(tag_all(good, self._tagger.tag))
+        with status.timed("decode"):
+            sources = [envelope.source_of(record, settings) for record in records]
+            for record in records:
+                try:
+                    decoded.append(documents.decode(record.value, settings))
+                except Reject as error:
+                    decoded.append(error)
+            good = [document.text for document in decoded if not isinstance(document, Reject)]
+        with status.timed("tag"):
+            found = iter(tag_all(good, self._tagger.tag))
         outcomes = []
-        for record, source, document in zip(records, sources, decoded, strict=True):
-            if isinstance(document, Reject):
-                outcomes.append(self._dead(record, source, document.reason, document.stage, document))
-                continue
-            entities = next(found)
-            if isinstance(entities, Failed):
-                outcomes.append(self._failed(record, source, entities))
-            else:
-                outcomes.append(self._enriched(record, source, document, entities))
+        with status.timed("encode"):
+            for record, source, document in zip(records, sources, decoded, strict=True):
+                if isinstance(document, Reject):
+                    outcomes.append(self._dead(record, source, document.reason, document.stage, document))
+                    continue
+                entities = next(found)
+                if isinstance(entities, Failed):
+                    outcomes.append(self._failed(record, source, entities))
+                else:
+                    outcomes.append(self._enriched(record, source, document, entities))
         return outcomes
 
     def crashed(self, records: Sequence[Record]) -> list[Outcome]:
@@ -110,7 +119,8 @@ class Processor:
                 )
                 refused = Reject(Reason.RESULT_TOO_LARGE, message, "encode")
                 return self._dead(record, source, refused.reason, refused.stage, refused)
-        return Outcome("enriched", tuple(outgoing))
+        scores = tuple((entity.coarse, entity.score) for entity in entities)
+        return Outcome("enriched", tuple(outgoing), scores=scores, since=source.timestamp)
 
     def _failed(self, record: Record, source: Source, failure: Failed) -> Outcome:
         again = envelope.retry_record(record, source, self._settings, int(time.time() * 1000))

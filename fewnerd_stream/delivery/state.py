@@ -30,18 +30,21 @@ class Dropped(Exception):  # noqa: N818 - an outcome: the window is no longer ou
 class State:
     """The ledger, the starts and the progress of one worker, and the consumer once Faust has made it."""
 
-    def __init__(self, settings: Settings, end: Callable[[str, Exit], None]) -> None:
+    def __init__(
+        self, settings: Settings, end: Callable[[str, Exit], None], status: WorkerStatus | None = None
+    ) -> None:
         """Start with nothing assigned and no consumer.
 
         Args:
             settings: the worker's settings.
             end: ends the process at once with a reason and an exit code; what is not committed comes again.
+            status: where it is told how the worker fares; None for one of its own.
         """
         self.settings = settings
         self.end = end
         self.ledger = Ledger()
         self.crashes = CrashCounter()
-        self.progress = WorkerStatus(settings)
+        self.progress = status or WorkerStatus(settings)
         self.committer = Committer(self)
         self.consumer: Consumer | None = None
         self.backlog = 4 * settings.window_size * settings.windows_in_flight

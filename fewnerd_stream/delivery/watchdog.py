@@ -49,6 +49,7 @@ class Watchdog:
         # would read what comes. One that has never been in a group is given the patience from its start.
         if not state.ledger.in_flight and state.consumer_heard() and state.consumer_settled():
             progress.moved()
+        progress.turned({} if state.consumer is None else state.consumer.standings())
         self.write()
         if state.consumer is not None and state.consumer.broken:
             await self._give_up(state.consumer.broken, Exit.FAILURE)
@@ -91,8 +92,7 @@ class Watchdog:
 
     def say(self) -> None:
         """Log a line of figures."""
-        consumer = self._state.consumer
-        figures = self._state.progress.line(None if consumer is None else consumer.lag())
+        figures = self._state.progress.line()
         shown = " ".join(f"{name}={value}" for name, value in figures.items())
         log.info("%s", shown, extra={"figures": figures})
 

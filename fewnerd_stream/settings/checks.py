@@ -50,6 +50,18 @@ def check_servers(value: str) -> str:
     return ",".join(servers)
 
 
+def check_address(value: str) -> str:
+    """Check that an address to listen on is host:port; port 0 stands for any that is free.
+
+    Raises:
+        ValueError: it is not.
+    """
+    match = _SERVER.fullmatch(value)
+    if match is None or int(match[1]) > _HIGHEST_PORT:
+        raise ValueError(f"host:port is wanted, such as 0.0.0.0:9464, not {value}")
+    return value
+
+
 def check_labels(labels: Iterable[str]) -> None:
     """Check that each is one of Few-NERD's labels or categories.
 

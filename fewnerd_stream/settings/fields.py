@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from fewnerd_stream.contract.topology import dead_topic, retry_names
 from fewnerd_stream.errors import SettingsError
-from fewnerd_stream.settings.checks import PREFIX, check_labels, check_servers, items, problems
+from fewnerd_stream.settings.checks import PREFIX, check_address, check_labels, check_servers, items, problems
 from fewnerd_stream.settings.report import CONFIG, explained, summary, unknown
 
 MASK: Final = "********"
@@ -196,6 +196,12 @@ class Settings(BaseSettings):
         description="where a worker writes how it is; set it where workers of one group share a host",
     )
 
+    http: str | None = Field(
+        None,
+        description="where a worker answers /metrics, /live and /ready: host:port, 0.0.0.0 for all addresses; "
+        "unset: nowhere",
+    )
+
     @field_validator("input_topics", "labels", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -245,6 +251,11 @@ class Settings(BaseSettings):
     @classmethod
     def _servers(cls, value: str) -> str:
         return check_servers(value)
+
+    @field_validator("http")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else check_address(value)
 
     @field_validator("retry_delays")
     @classmethod

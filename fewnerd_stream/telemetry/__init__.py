@@ -1,1 +1,1 @@
-"""What a worker tells: log line, health file."""
+"""What a worker tells: log line, health file, metrics and probes; counted in one place, `status`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -15,6 +15,13 @@ FRESH: Final = 10.0
 
 _WELL: Final = frozenset({"starting", "running", "draining"})
 _COUNTS: Final = ("in", "out", "retried", "dead")
+
+
+class Verdict(NamedTuple):
+    """An answer to a probe: whether all is well, and what is not."""
+
+    well: bool
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.errors import Stop
+from fewnerd_stream.telemetry.lag import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -93,6 +94,14 @@ class _Unread(dict[Any, Any]):
 
     def update(self, *_args: Any, **_kwargs: Any) -> None:
         """Note nothing."""
+
+
+def _since(record: Any) -> float:
+    """Say since when a record has been due, in seconds since the epoch; one without a time: since now."""
+    if record.timestamp is None or record.timestamp < 0:
+        return time.time()
+    due: int = max(record.timestamp, envelope.not_before(record))
+    return due / 1000
 
 
 class Consumer(driver.Consumer):
@@ -207,6 +216,7 @@ class Consumer(driver.Consumer):
             partition = Partition(tp.topic, tp.partition)
             kept = [r for r in found if deliver(partition, r.offset, len(r.value or b""))]
             if kept:
+                self.delivery.progress.lags.fetched(partition, kept[0].offset, _since(kept[0]))
                 out[TopicPartition(*partition)] = kept
         return out
 
@@ -294,18 +304,21 @@ class Consumer(driver.Consumer):
         """Why the client will not do anything any more, or nothing."""
         return self._thread.broken
 
-    def lag(self) -> int | None:
-        """Return how many offsets are not handed over yet, or None before the broker has told."""
-        total = 0
-        for partition in self.delivery.ledger.assigned:
+    def standings(self) -> dict[Partition, Standing]:
+        """Say where the partitions stand of which the broker has told the end."""
+        ledger = self.delivery.ledger
+        found = {}
+        for partition in ledger.assigned:
             try:
                 end = self._thread.client.highwater(TopicPartition(*partition))
             except (KafkaError, AssertionError):  # not assigned any more, in the client's own thread
                 continue
-            position = self.delivery.ledger.position(partition)
+            position = ledger.position(partition)
             if end is not None and position is not None:
-                total += max(0, end - position)
-        return total
+                read = ledger.head(partition) is not None
+                waits = not read and partition in self.delays
+                found[partition] = Standing(position, end, read, waits)
+        return found
 
     async def wait_empty(self) -> None:
         """Drain, for as long as the setting allows; commit; let go of the rest, which comes again."""
@@ -406,11 +419,17 @@ class Producer(driver.Producer):
                 client._sender.sender_task.cancel()  # noqa: SLF001
             await client.client.close()
 
+    async def on_start(self) -> None:
+        """Start the client, and say so."""
+        await super().on_start()
+        self.app.delivery.progress.producing = True
+
     async def flush(self) -> None:
         """Wait for nothing: whoever publishes waits for the broker's word on each record."""
 
     async def on_stop(self) -> None:
         """Close the client: none of what it still holds is committed."""
+        self.app.delivery.progress.producing = False
         client, self._producer = self._producer, None
         await super().on_stop()
         if client is not None:

@@ -16,6 +16,7 @@ from fewnerd_stream.delivery.faust.thread import Fetched
 from fewnerd_stream.delivery.faust.transport import Consumer
 from fewnerd_stream.delivery.ledger import Ledger, Partition
 from fewnerd_stream.settings import load_settings
+from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,9 @@ class Thread:
 def consumer(meanwhile: Callable[[Any], None]) -> Any:
     """Make a consumer without its services, whose two partitions stand at offset 7."""
     made: Any = Consumer.__new__(Consumer)
-    made.delivery = SimpleNamespace(ledger=Ledger(), settings=load_settings(), backlog=100)
+    made.delivery = SimpleNamespace(
+        ledger=Ledger(), settings=load_settings(), backlog=100, progress=WorkerStatus(load_settings())
+    )
     made.delays = DelayBuffer(Consumer._due)
     made.flow_active = True
     made._active_partitions = {TP(*IN), TP(*RETRY)}
