@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import faust
 
-from fewnerd_stream.contract import topology
 from fewnerd_stream.delivery.faust.transport import Transport, check_faust
 from fewnerd_stream.delivery.pipeline import Pipeline
 from fewnerd_stream.delivery.process import Processor
@@ -124,7 +123,5 @@ def make_app(
 def input_channel(app: App) -> faust.TopicT:
     """Return the topic object over all input and retry topics, raw bytes in and out."""
     settings = app.delivery.settings
-    names = [
-        name for topic in settings.input_topics for name in (topic, *topology.retry_topics(settings, topic))
-    ]
+    names = [name for one in settings.topology.inputs for name in one.read]
     return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

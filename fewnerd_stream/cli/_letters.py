@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from fewnerd_stream.cli._options import CONNECTION
+from fewnerd_stream.cli._options import GROUP
 from fewnerd_stream.errors import Reason
 from fewnerd_stream.operations.dead.filters import Filter, parse_offsets, parse_time
 from fewnerd_stream.operations.dead.letters import UNKNOWN
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
-SETTINGS: Final = (*CONNECTION, "input_topics", "retry_delays", "isolation")
+SETTINGS: Final = (*GROUP, "retry_delays", "isolation")
 """The settings that they are given as options."""
 
 
@@ -82,8 +82,8 @@ def inputs(settings: Settings, topic: str | None) -> tuple[str, ...]:
     """Give the input topics that are meant; ``topic`` may name one, or its dead letters."""
     if topic is None:
         return settings.input_topics
-    name = settings.input_of.get(topic, topic)
-    if name not in settings.input_topics:
+    topics = settings.topology.of(topic)
+    if topics is None:
         known = ", ".join(settings.input_topics)
         raise click.BadParameter(f"{topic} is none of the input topics: {known}", param_hint="--topic")
-    return (name,)
+    return (topics.input,)

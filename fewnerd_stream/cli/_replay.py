@@ -11,7 +11,6 @@ import click
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._letters import SETTINGS, filters, inputs
 from fewnerd_stream.cli._options import json_option, settings_options
-from fewnerd_stream.contract.topology import dead_topic
 from fewnerd_stream.errors import FewnerdError
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.operations.dead.replay import MOST_REPLAYS, Order, Replay, Summary, Watch
@@ -53,8 +52,8 @@ def replay(
     """Send dead letters through the pipeline again: to the first retry topic, due now.
 
     A replay goes from the first letter that was not replayed yet to the end as it is when it starts. Which
-    letters were replayed is kept on the broker (topic INPUT.dead.replayed, made when it is first needed),
-    each letter once the broker has stored its copy. So nothing is replayed twice, from whichever machine and
+    letters were replayed is kept on the broker (topic GROUP.INPUT.dead.replayed), each letter once the broker
+    has stored its copy. So nothing is replayed twice, from whichever machine and
     with whichever filters; what a filter leaves out can be replayed later; and a replay that was interrupted
     is taken up by the next one. Only a kill in the middle sends up to 100 letters a second time.
 
@@ -84,7 +83,7 @@ def _replay_one(settings: Settings, input_topic: str, order: Order, *, quiet: bo
     run_name = (
         f"{socket.gethostname()}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.time_ns() % 10**6}"
     )
-    with progress(f"letters of {dead_topic(input_topic)}", shown=not quiet) as bar:
+    with progress(f"letters of {settings.topology.input(input_topic).dead}", shown=not quiet) as bar:
         watch = Watch(planned=lambda total: bar(total=total), passed=lambda count: bar(advance=count))
         work = Replay(settings, input_topic, order, run=run_name, watch=watch)
         try:

@@ -12,7 +12,6 @@ from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._letters import SETTINGS, filters, inputs
 from fewnerd_stream.cli._options import json_option, settings_options
 from fewnerd_stream.cli._replay import replay
-from fewnerd_stream.contract.topology import dead_topic
 from fewnerd_stream.errors import FewnerdError, TopicsError
 from fewnerd_stream.operations.dead.filters import Filter, parse_offsets
 
@@ -116,7 +115,7 @@ def _cells(letter: Letter, settings: Settings, *, replayed: bool) -> tuple[str, 
     record, why = letter.record, letter.end.message or letter.end.exception
     place = f"{record.partition}:{record.offset}"
     return (
-        place if len(settings.input_topics) == 1 else f"{settings.input_of[record.topic]}:{place}",
+        place if len(settings.input_topics) == 1 else f"{_input_of(record.topic, settings)}:{place}",
         iso(record.timestamp) or "?",
         f"{letter.reason}{' (replayed)' if replayed else ''}",
         str(letter.end.attempts),
@@ -124,6 +123,11 @@ def _cells(letter: Letter, settings: Settings, *, replayed: bool) -> tuple[str, 
         letter.origin,
         harmless(" ".join(why.split())[:_MOST_MESSAGE]).replace("[", r"\["),
     )
+
+
+def _input_of(dead_topic: str, settings: Settings) -> str:
+    topics = settings.topology.of(dead_topic)
+    return dead_topic if topics is None else topics.input
 
 
 async def _chosen_letters(
@@ -134,15 +138,16 @@ async def _chosen_letters(
     from fewnerd_stream.operations.dead import store
     from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
 
-    topic = dead_topic(input_topic)
+    own = settings.topology.input(input_topic)
+    topic = own.dead
     async with clients.admin(settings) as admin:
         there = await clients.partitions(admin)
     if topic not in there:
         raise TopicsError(f"there is no topic {topic}: `fewnerd-stream topics create` makes it")
     async with clients.consumer(settings) as reader:
         marks = ReplayedOffsets(topic)
-        if store.marks_topic(input_topic) in there:
-            await store.load_marks(reader, store.marks_topic(input_topic), marks)
+        if own.marks in there:
+            await store.load_marks(reader, own.marks, marks)
         for span in await store.spans(reader, settings, (topic, there[topic]), chosen, marks):
             if span.start >= span.end:
                 continue
@@ -194,7 +199,9 @@ async def _one(settings: Settings, input_topic: str, place: tuple[int, int]) -> 
     async with aclosing(_chosen_letters(settings, input_topic, wanted)) as found:
         async for letter, replayed in found:
             return letter, replayed
-    raise NotFound(f"there is no dead letter {partition}:{offset} on {dead_topic(input_topic)}")
+    raise NotFound(
+        f"there is no dead letter {partition}:{offset} on {settings.topology.input(input_topic).dead}"
+    )
 
 
 def _print_letter(letter: Letter, *, replayed: bool) -> None:

@@ -14,7 +14,6 @@ import orjson
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._options import CONNECTION, settings_options
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
-from fewnerd_stream.contract.topology import output_topic, output_topics
 from fewnerd_stream.errors import TopicsError
 
 if TYPE_CHECKING:
@@ -82,7 +81,8 @@ def command(
     from fewnerd_stream.cli._screen import console, write
 
     out = console()
-    topics = output_topics(settings) if category == "all" else (output_topic(settings, category),)
+    outputs = settings.topology.outputs
+    topics = tuple(outputs.values()) if category == "all" else (outputs[category],)
 
     async def watch() -> None:
         count = 0

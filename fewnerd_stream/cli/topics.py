@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fewnerd_stream.cli._group import examples, run
-from fewnerd_stream.cli._options import CONNECTION, json_option, settings_options
+from fewnerd_stream.cli._options import GROUP, json_option, settings_options
 from fewnerd_stream.contract import topology
 from fewnerd_stream.errors import TopicsError
 from fewnerd_stream.kafka import topics
@@ -15,7 +15,7 @@ from fewnerd_stream.kafka import topics
 if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
 
-_NAMES: Final = (*CONNECTION, "input_topics", "output_prefix", "retry_delays")
+_NAMES: Final = (*GROUP, "output_prefix", "retry_delays")
 _SHAPE: Final = (*_NAMES, "partitions", "replication", "min_insync_replicas")
 
 
@@ -26,8 +26,8 @@ _SHAPE: Final = (*_NAMES, "partitions", "replication", "min_insync_replicas")
 def command() -> None:
     """Create the topics that a worker needs, or check them.
 
-    They are the input topics, for each of those its retry topics and its dead letters, and an output topic
-    for each category and for documents without entities.
+    They are the input topics, for each of those the group's retry topics, its dead letters and what was
+    replayed of them, and an output topic for each category and for documents without entities.
     """
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fewnerd_stream.contract.records import OURS, Headers, Outgoing, Record, Source, foreign_headers
-from fewnerd_stream.contract.topology import dead_topic, retry_topic
 from fewnerd_stream.errors import TopicsError
 
 if TYPE_CHECKING:
+    from fewnerd_stream.contract.topology import InputTopics
     from fewnerd_stream.errors import Reason
     from fewnerd_stream.settings import Settings
 
@@ -60,7 +60,7 @@ _MOST_TIMES: Final = 1_000_000
 
 def source_of(record: Record, settings: Settings) -> Source:
     """Say where a record's document first stood: here, or elsewhere as the headers say that we wrote."""
-    if record.topic in settings.waiting_topics:
+    if record.topic in settings.topology.trusted:
         source = _believed(record)
         if source is not None:
             return source
@@ -138,7 +138,7 @@ def retry_record(record: Record, source: Source, settings: Settings, now_ms: int
     if attempt > len(settings.retry_delays):
         return None
     due = now_ms + round(settings.retry_delays[attempt - 1] * 1000)
-    topic = retry_topic(_input_of(record, settings), attempt)
+    topic = _topics_of(record, settings).retries[attempt - 1]
     headers = (
         *foreign_headers(record, source),
         *_place(source, attempt, source.replay),
@@ -192,7 +192,7 @@ def dead_record(  # noqa: PLR0917 - each becomes a header
             (ERRORS + "exception.message", _cut(str(error), MESSAGE_BYTES)),
             (ERRORS + "exception.stacktrace", _without_middle(trace, STACKTRACE_BYTES)),
         ]
-    return Outgoing(dead_topic(_input_of(record, settings)), record.key, record.value, tuple(headers))
+    return Outgoing(_topics_of(record, settings).dead, record.key, record.value, tuple(headers))
 
 
 def replay_record(record: Record, settings: Settings) -> Outgoing:
@@ -202,15 +202,15 @@ def replay_record(record: Record, settings: Settings) -> Outgoing:
         TopicsError: the record is no dead letter of an input topic.
     """
     source = source_of(record, settings)
-    topic = _input_of(record, settings)
-    if record.topic != dead_topic(topic):
-        raise TopicsError(f"{record.topic} does not hold the dead letters of {topic}")
+    topics = _topics_of(record, settings)
+    if record.topic != topics.dead:
+        raise TopicsError(f"{record.topic} does not hold the dead letters of {topics.input}")
     headers = (
         *foreign_headers(record, source),
         *_place(source, 1, source.replay + 1),
         _number_of(NOT_BEFORE, 0),
     )
-    return Outgoing(retry_topic(topic, 1), record.key, record.value, headers)
+    return Outgoing(topics.retries[0], record.key, record.value, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +256,13 @@ def dead_letter(record: Record, settings: Settings) -> DeadLetter:
     )
 
 
-def _input_of(record: Record, settings: Settings) -> str:
-    topic = settings.input_of.get(record.topic)
-    if topic is None:
+def _topics_of(record: Record, settings: Settings) -> InputTopics:
+    topics = settings.topology.of(record.topic)
+    if topics is None:
         raise TopicsError(
             f"{record.topic} is no input topic, nor one of its retry topics or its dead letters"
         )
-    return topic
+    return topics
 
 
 def _place(source: Source, attempt: int, replay: int) -> Headers:

@@ -1,4 +1,8 @@
-"""Every topic's name and the configuration it should have: functions of the settings, which need no broker."""
+"""Every topic of a group: its name, its role and the configuration it should have. No broker is needed.
+
+What only the group itself reads carries its name, as Kafka Streams names its own: two groups on one input
+must not retry each other's documents, and one prefixed right covers what is the group's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fewnerd_stream.settings import Settings
 
@@ -19,7 +23,92 @@ DAY_MS: Final = 86_400_000
 RETRY_DAYS: Final = 7
 FOREVER: Final = "-1"
 
-Role = Literal["input", "retry", "dead", "output"]
+Role = Literal["input", "retry", "dead", "marks", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputTopics:
+    """An input topic and what belongs to it.
+
+    Attributes:
+        input: where raw documents come in.
+        retries: where documents wait for their next attempt, the shortest delay first.
+        dead: what could not be enriched.
+        marks: which of the dead letters were replayed; compacted, one partition is in use.
+    """
+
+    input: str
+    retries: tuple[str, ...]
+    dead: str
+    marks: str
+
+    @classmethod
+    def of(cls, group: str, name: str, retries: int) -> InputTopics:
+        """Name what belongs to an input topic in a group with so many retry topics."""
+        own = f"{group}.{name}"
+        return cls(
+            name,
+            tuple(f"{own}.retry.{number}" for number in range(1, retries + 1)),
+            f"{own}.dead",
+            f"{own}.dead.replayed",
+        )
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """What the group's workers read: the input and its retry topics."""
+        return (self.input, *self.retries)
+
+    def roles(self) -> Iterator[tuple[str, Role]]:
+        """Go through its topics, each with its role."""
+        yield self.input, "input"
+        yield from ((name, "retry") for name in self.retries)
+        yield self.dead, "dead"
+        yield self.marks, "marks"
+
+
+class Topology:
+    """All topics of a group."""
+
+    def __init__(self, group: str, inputs: Iterable[str], *, retries: int, output_prefix: str) -> None:
+        """Name them.
+
+        Args:
+            group: the consumer group; what only it reads begins with its name.
+            inputs: the input topics; a repeat counts once.
+            retries: retry topics of each input.
+            output_prefix: what the output topics begin with.
+        """
+        self.inputs: Final = tuple(InputTopics.of(group, name, retries) for name in dict.fromkeys(inputs))
+        self.outputs: Final[Mapping[str, str]] = {
+            category: f"{output_prefix}.{category}" for category in (*CATEGORIES, NONE)
+        }
+        """The output topic of each category, and of documents without entities."""
+        self.retries: Final = frozenset(name for one in self.inputs for name in one.retries)
+        """All retry topics."""
+        self.trusted: Final = self.retries | {one.dead for one in self.inputs}
+        """Retry topics and dead letters: only there are the headers that we write believed."""
+        self._of: Final = {name: one for one in self.inputs for name, _ in one.roles()}
+
+    def of(self, name: str) -> InputTopics | None:
+        """Give the input that a topic belongs to, of any role but output; None for a topic of others."""
+        return self._of.get(name)
+
+    def input(self, name: str) -> InputTopics:
+        """Give what belongs to an input topic.
+
+        Raises:
+            KeyError: it is none of the input topics.
+        """
+        found = self._of[name]
+        if found.input != name:
+            raise KeyError(name)
+        return found
+
+    def roles(self) -> Iterator[tuple[str, Role]]:
+        """Go through all topics, each with its role: the one list that there is."""
+        for one in self.inputs:
+            yield from one.roles()
+        yield from ((name, "output") for name in self.outputs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +122,6 @@ class TopicSpec:
     config: Mapping[str, str]
 
 
-def retry_names(input_topic: str, count: int) -> tuple[str, ...]:
-    """Name the retry topics of an input topic, the shortest delay first."""
-    return tuple(f"{input_topic}.retry.{number}" for number in range(1, count + 1))
-
-
-def output_names(prefix: str) -> tuple[str, ...]:
-    """Name the output topics under a prefix, one per category and one for documents without entities."""
-    return tuple(f"{prefix}.{category}" for category in (*CATEGORIES, NONE))
-
-
-def output_topic(settings: Settings, category: str) -> str:
-    """Name the topic of a category's enriched documents."""
-    return f"{settings.output_prefix}.{category}"
-
-
-def output_topics(settings: Settings) -> tuple[str, ...]:
-    """Name all output topics."""
-    return output_names(settings.output_prefix)
-
-
-def retry_topic(input_topic: str, attempt: int) -> str:
-    """Name the topic in which an input topic's documents wait for their given attempt (1 or more)."""
-    return f"{input_topic}.retry.{attempt}"
-
-
-def retry_topics(settings: Settings, input_topic: str) -> tuple[str, ...]:
-    """Name the retry topics of an input topic, the shortest delay first."""
-    return retry_names(input_topic, len(settings.retry_delays))
-
-
-def dead_topic(input_topic: str) -> str:
-    """Name the topic of an input topic's dead letters."""
-    return f"{input_topic}.dead"
-
-
-def is_retry(settings: Settings, topic: str) -> bool:
-    """Say whether a topic is one of our retry topics, the only ones whose headers are believed."""
-    return topic in settings.all_retry_topics
-
-
 def all_topics(settings: Settings) -> list[TopicSpec]:
     """List every topic that there must be, with the configuration that `create_topics` gives it."""
     durable = {"min.insync.replicas": str(settings.min_insync_replicas)}
@@ -82,20 +131,21 @@ def all_topics(settings: Settings) -> list[TopicSpec]:
         "max.message.bytes": str(settings.max_message_bytes + ROOM),
         "retention.bytes": FOREVER,
     }
-    named: list[tuple[str, Role, dict[str, str]]] = []
-    for topic in dict.fromkeys(settings.input_topics):
-        named.append((topic, "input", {**durable, "max.message.bytes": str(settings.max_message_bytes)}))
-        retention = {"retention.ms": str(RETRY_DAYS * DAY_MS)}
-        named += [(name, "retry", {**handed_on, **retention}) for name in retry_topics(settings, topic)]
-        named.append((dead_topic(topic), "dead", {**handed_on, "retention.ms": FOREVER}))
-    result = {
-        **durable,
-        "cleanup.policy": "delete",
-        # Compression may make bytes that do not compress a little longer: the room is for that.
-        "max.message.bytes": str(settings.max_result_bytes + ROOM),
+    configs: dict[Role, dict[str, str]] = {
+        "input": {**durable, "max.message.bytes": str(settings.max_message_bytes)},
+        "retry": {**handed_on, "retention.ms": str(RETRY_DAYS * DAY_MS)},
+        "dead": {**handed_on, "retention.ms": FOREVER},
+        "marks": {**durable, "cleanup.policy": "compact"},
+        "output": {
+            **durable,
+            "cleanup.policy": "delete",
+            # Compression may make bytes that do not compress a little longer: the room is for that.
+            "max.message.bytes": str(settings.max_result_bytes + ROOM),
+        },
     }
-    named += [(name, "output", result) for name in output_topics(settings)]
     return [
-        TopicSpec(name, role, settings.partitions, settings.replication, config)
-        for name, role, config in named
+        TopicSpec(
+            name, role, 1 if role == "marks" else settings.partitions, settings.replication, configs[role]
+        )
+        for name, role in settings.topology.roles()
     ]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiokafka import TopicPartition
 
-from fewnerd_stream.contract import topology
 from fewnerd_stream.contract.taxonomy import NONE
 from fewnerd_stream.kafka import clients
 
@@ -41,15 +40,15 @@ class Fate:
 
     def add(self, record: Record, settings: Settings) -> None:
         """Take note of a record that came of it."""
-        if topology.is_retry(settings, record.topic):
+        if record.topic in settings.topology.retries:
             self.retries += 1
             return
         self.results[record.topic] += 1
-        if record.topic in topology.output_topics(settings):
+        if record.topic in settings.topology.outputs.values():
             message = orjson.loads(record.value or b"")
             self.attempt = max(self.attempt, message["source"]["attempt"])
             categories = message["counts"] or {NONE: 0}
-            self.wanted = frozenset(topology.output_topic(settings, category) for category in categories)
+            self.wanted = frozenset(settings.topology.outputs[category] for category in categories)
         else:
             self.wanted = frozenset({record.topic})
             self.reason = header(record, "reason")
@@ -107,7 +106,7 @@ def header(record: Record, name: str) -> str:
 
 def place_of(record: Record, settings: Settings) -> Place:
     """Say of which input a record came: by its value where it is enriched, else by its headers."""
-    if record.topic in topology.output_topics(settings):
+    if record.topic in settings.topology.outputs.values():
         source: dict[str, Any] = orjson.loads(record.value or b"")["source"]
         return source["topic"], source["partition"], source["offset"]
     return header(record, "topic"), int(header(record, "partition")), int(header(record, "offset"))
@@ -128,7 +127,7 @@ async def take(settings: Settings, sent: Mapping[Place, Item]) -> Account:
         # Asked by partition: the embedded broker does not know how to answer for all.
         commits = await admin.list_consumer_group_offsets(settings.group, partitions=inputs)
         account.committed = sum(max(0, commit.offset) for commit in commits.values())
-    names = [spec.name for spec in topology.all_topics(settings)]
+    names = [name for name, _ in settings.topology.roles()]
     where = [TopicPartition(name, number) for name in names for number in all_parts[name]]
     async with clients.consumer(settings) as consumer:
         async for record in _everything(consumer, where):
@@ -170,5 +169,5 @@ def _enter(account: Account, record: Record, settings: Settings) -> None:
         account.strangers.append(place)
         return
     fate.add(record, settings)
-    if record.topic == topology.dead_topic(place[0]):
+    if record.topic == settings.topology.input(place[0]).dead:
         account.dead[header(record, "reason")] += 1

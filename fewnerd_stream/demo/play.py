@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import TopicPartition
 
-from fewnerd_stream.contract import topology
 from fewnerd_stream.demo import account
 from fewnerd_stream.demo.feed import FLAKY, FLAKY_FAILURES, Item, feed
 from fewnerd_stream.demo.show import Screen
@@ -203,7 +202,7 @@ async def _seen(screen: Screen, settings: Settings) -> AsyncIterator[None]:
     """Show what comes out of the topics while the block runs."""
     async with clients.admin(settings) as admin:
         parts = await clients.partitions(admin)
-    names = [spec.name for spec in topology.all_topics(settings) if spec.role != "input"]
+    names = [name for name, role in settings.topology.roles() if role not in {"input", "marks"}]
     async with clients.consumer(settings) as consumer:
         where = [TopicPartition(name, number) for name in names for number in parts[name]]
         consumer.assign(where)

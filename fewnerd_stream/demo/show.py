@@ -9,7 +9,6 @@ import orjson
 from rich.text import Text
 
 from fewnerd_stream.cli._screen import COLOURS, harmless, painted, table
-from fewnerd_stream.contract import topology
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.demo.account import Fate, header, place_of
 
@@ -61,11 +60,11 @@ class Screen:
         fate = self.fates.setdefault(place, Fate())
         before = fate.complete
         fate.add(record, self._settings)
-        if topology.is_retry(self._settings, record.topic):
-            names = topology.retry_topics(self._settings, place[0])
+        if record.topic in self._settings.topology.retries:
+            names = self._settings.topology.input(place[0]).retries
             delay = self._settings.retry_delays[names.index(record.topic)]
             self._line(f"↻ {record.topic}", "yellow", record, f"the model failed on it, waits {delay:g} s")
-        elif record.topic == topology.dead_topic(place[0]):
+        elif record.topic == self._settings.topology.input(place[0]).dead:
             self._line(f"✗ {record.topic}", "red", record, header(record, "reason"))
         else:
             message = orjson.loads(record.value or b"")
@@ -105,15 +104,14 @@ class Screen:
         settings = self._settings
         title = "What went where, read back from the topics"
         made = table("topic", "records", "", right=["records"], title=title)
-        for topic in settings.input_topics:
-            made.add_row(Text(topic, "bold"), str(account.records[topic]), "sent")
-            for name in topology.retry_topics(settings, topic):
+        for one in settings.topology.inputs:
+            made.add_row(Text(one.input, "bold"), str(account.records[one.input]), "sent")
+            for name in one.retries:
                 made.add_row(Text(name, "yellow"), str(account.records[name]), "")
             dead = ", ".join(f"{reason} {count}" for reason, count in sorted(account.dead.items()))
-            name = topology.dead_topic(topic)
-            made.add_row(Text(name, "red"), str(account.records[name]), dead)
+            made.add_row(Text(one.dead, "red"), str(account.records[one.dead]), dead)
         for category in (*CATEGORIES, NONE):
-            name = topology.output_topic(settings, category)
+            name = settings.topology.outputs[category]
             made.add_row(Text(name, COLOURS[category]), str(account.records[name]), "")
         self._console.print()
         self._console.print(made)
@@ -123,7 +121,7 @@ class Screen:
 def _sum(account: Account, settings: Settings) -> str:
     fates = account.fates.values()
     dead = sum(fate.reason is not None for fate in fates)
-    none = sum(topology.output_topic(settings, NONE) in fate.results for fate in fates)
+    none = sum(settings.topology.outputs[NONE] in fate.results for fate in fates)
     enriched = sum(fate.complete for fate in fates) - dead - none
     return (
         f"{len(account.fates)} inputs: {enriched} with entities, {none} without, {dead} dead letters, "

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fewnerd_stream.contract.topology import DAY_MS, RETRY_DAYS, ROOM, TopicSpec, all_topics, retry_topics
+from fewnerd_stream.contract.topology import DAY_MS, RETRY_DAYS, ROOM, TopicSpec, all_topics
 from fewnerd_stream.errors import BrokerError, TopicsError
 
 if TYPE_CHECKING:
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from fewnerd_stream.contract.topology import InputTopics
     from fewnerd_stream.settings import Settings
 
 _VISIBLE_SECONDS: Final = 10.0
 _EXISTS: Final = 36
 _LEADERLESS: Final = -1
+COMPACT: Final = "compact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,26 @@ async def check_topics(settings: Settings) -> list[TopicProblem]:
         BrokerError: no broker answers.
     """
     from fewnerd_stream.kafka.clients import admin  # noqa: PLC0415 - names need no Kafka client
+    from fewnerd_stream.kafka.groups import clashes  # noqa: PLC0415 - names need no Kafka client
 
-    names = [spec.name for spec in all_topics(settings)]
+    names = [name for name, _ in settings.topology.roles()]
     async with admin(settings) as client:
         states = {state.name: state for state in await _states(client)}
-        configs, note = await _configs(client, [name for name in names if name in states])
+        told, note = await configs(client, [name for name in names if name in states])
+        partitions = {name: state.partitions for name, state in states.items()}
+        others = {
+            one: await clashes(client, settings.group, one, partitions) for one in settings.topology.inputs
+        }
     states |= {
-        name: TopicState(one.name, one.partitions, one.replication, one.leaderless, configs.get(name))
+        name: TopicState(one.name, one.partitions, one.replication, one.leaderless, told.get(name))
         for name, one in states.items()
     }
     found = list(problems_with(settings, states))
+    found += [
+        TopicProblem(one.retries[0], "error", _shared(settings, one, group))
+        for one, groups in others.items()
+        for group in groups
+    ]
     if note:
         found.append(TopicProblem("", "warning", note))
     return sorted(found, key=lambda problem: problem.severity != "error")
@@ -142,7 +154,7 @@ async def _states(client: AIOKafkaAdminClient) -> list[TopicState]:
     return states
 
 
-async def _configs(client: AIOKafkaAdminClient, names: list[str]) -> tuple[dict[str, dict[str, str]], str]:
+async def configs(client: AIOKafkaAdminClient, names: list[str]) -> tuple[dict[str, dict[str, str]], str]:
     """Read topics' configurations; those that the broker will not tell are left out, and a note says so."""
     from aiokafka.admin.config_resource import (  # noqa: PLC0415 - names need no Kafka client
         ConfigResource,
@@ -162,15 +174,15 @@ async def _configs(client: AIOKafkaAdminClient, names: list[str]) -> tuple[dict[
             {},
             f"the topics' configuration was not checked: the broker does not tell ({type(error).__name__})",
         )
-    configs, reasons = {}, set()
+    found, reasons = {}, set()
     for code, message, _, name, entries, *_ in (one for answer in answers for one in answer.resources):
         if code:
             reasons.add(message or for_code(code).__name__)
         else:
-            configs[name] = {entry[0]: entry[1] for entry in entries}
+            found[name] = {entry[0]: entry[1] for entry in entries}
     if not reasons:
-        return configs, ""
-    return configs, f"some topics' configuration was not checked: {'; '.join(sorted(reasons))}"
+        return found, ""
+    return found, f"some topics' configuration was not checked: {'; '.join(sorted(reasons))}"
 
 
 def problems_with(settings: Settings, states: Mapping[str, TopicState]) -> Iterator[TopicProblem]:
@@ -183,15 +195,40 @@ def problems_with(settings: Settings, states: Mapping[str, TopicState]) -> Itera
     for spec in all_topics(settings):
         state = states.get(spec.name)
         if state is None:
-            yield TopicProblem(spec.name, "error", f"{spec.name}: there is no such topic")
+            yield TopicProblem(
+                spec.name, "error", f"{spec.name}: there is no such topic{_like(spec.name, states)}"
+            )
         elif not state.partitions:
             yield TopicProblem(spec.name, "error", f"{spec.name}: the topic has no partitions")
         else:
             yield from _replica_problems(spec, state)
             if state.config is not None:
                 yield from _config_problems(settings, spec, state.config, states)
-    for topic in settings.input_topics:
-        yield from _forgotten(settings, topic, states)
+    for one in settings.topology.inputs:
+        yield from _forgotten(one, states)
+
+
+def _like(name: str, states: Mapping[str, TopicState]) -> str:
+    """Say why a missing topic cannot be made, where another one has what Kafka takes for the same name."""
+    plain = name.replace(".", "_")
+    other = next((each for each in sorted(states) if each.replace(".", "_") == plain), None)
+    return f", nor can there be: Kafka cannot tell it from {other}" if other else ""
+
+
+def _shared(settings: Settings, one: InputTopics, group: str) -> str:
+    own = f"{settings.group}.{one.input}"
+    return (
+        f"{one.retries[0]}: the group {group} uses this topic, too, for its input {own.removeprefix(f'{group}.')}: "
+        f"one of the two groups needs another name"
+    )
+
+
+def forgetful(name: str, policy: str) -> str:
+    """Say what is wrong with a topic of replayed dead letters that does not keep them all."""
+    return (
+        f"{name}: cleanup.policy is {policy}, which forgets what was replayed, so that it would be replayed again; "
+        f"{COMPACT} is needed"
+    )
 
 
 def _replica_problems(spec: TopicSpec, state: TopicState) -> Iterator[TopicProblem]:
@@ -222,6 +259,10 @@ def _replica_problems(spec: TopicSpec, state: TopicState) -> Iterator[TopicProbl
 def _config_problems(
     settings: Settings, spec: TopicSpec, config: Mapping[str, str], states: Mapping[str, TopicState]
 ) -> Iterator[TopicProblem]:
+    if spec.role == "marks":
+        if (policy := config.get("cleanup.policy", "delete")) != COMPACT:
+            yield TopicProblem(spec.name, "error", forgetful(spec.name, policy))
+        return
     if spec.role != "input" and (policy := config.get("cleanup.policy", "delete")) != "delete":
         yield TopicProblem(
             spec.name,
@@ -261,7 +302,8 @@ def _size_problems(
         return
     needed, why = settings.max_result_bytes, "FEWNERD_MAX_RESULT_BYTES"
     if spec.role != "output":
-        source = settings.input_of[spec.name]
+        own = settings.topology.of(spec.name)
+        source = own.input if own else spec.name
         state = states.get(source)
         largest = _int(state.config if state else None, "max.message.bytes")
         needed = (settings.max_message_bytes if largest is None else largest) + ROOM
@@ -274,7 +316,7 @@ def _size_problems(
 
 def _retention_problems(settings: Settings, spec: TopicSpec, kept: int) -> Iterator[TopicProblem]:
     """Judge a time after which documents are deleted that were to wait, or to be looked into."""
-    days = f"{kept / DAY_MS:.3g} days"
+    days = _spell(kept)
     if spec.role == "retry":
         longest = max(settings.retry_delays) * 1000
         if kept < longest + DAY_MS:
@@ -289,13 +331,20 @@ def _retention_problems(settings: Settings, spec: TopicSpec, kept: int) -> Itera
         yield TopicProblem(spec.name, severity, text)
 
 
-def _forgotten(settings: Settings, topic: str, states: Mapping[str, TopicState]) -> Iterator[TopicProblem]:
+def _spell(milliseconds: int) -> str:
+    """Write how long something is kept: ``6 days``, ``10 minutes``, ``100 ms``."""
+    for size, unit in ((DAY_MS, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1000, "seconds")):
+        if milliseconds >= size:
+            return f"{milliseconds / size:.3g} {unit}"
+    return f"{milliseconds} ms"
+
+
+def _forgotten(one: InputTopics, states: Mapping[str, TopicState]) -> Iterator[TopicProblem]:
     """Name retry topics that were in use with more delays: nobody reads what waits there."""
-    start = f"{topic}.retry."
-    used = set(retry_topics(settings, topic))
+    start = one.retries[0].removesuffix("1")
+    count = len(one.retries)
     for name in sorted(states):
-        if name.startswith(start) and name[len(start) :].isdecimal() and name not in used:
-            count = len(settings.retry_delays)
+        if name.startswith(start) and name[len(start) :].isdecimal() and name not in one.retries:
             text = (
                 f"{name}: nobody reads it with {count} delays in FEWNERD_RETRY_DELAYS; what waits there stays"
             )

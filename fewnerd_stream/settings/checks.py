@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from fewnerd_stream.contract.taxonomy import CATEGORIES, LABELS
-from fewnerd_stream.contract.topology import ROOM, dead_topic, output_names, retry_names
+from fewnerd_stream.contract.topology import ROOM, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +22,15 @@ FAREWELL: Final = 5.0
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _HIGHEST_PORT: Final = 65_535
+
+
+_PARTS: Final[dict[Role, str]] = {
+    "input": "an input topic",
+    "retry": "a retry topic of ",
+    "dead": "the dead letters of ",
+    "marks": "what was replayed of ",
+    "output": "an output topic",
+}
 
 
 def items(value: str) -> list[str]:
@@ -42,7 +51,7 @@ def check_servers(value: str) -> str:
     for server in servers:
         match = _SERVER.fullmatch(server)
         if match is None or not 0 < int(match[1]) <= _HIGHEST_PORT:
-            message = f"host:port is wanted, with commas between, not {server}"
+            message = "host:port is wanted, with commas between"
             raise ValueError(message)
     if not servers:
         message = "host:port is wanted, with commas between"
@@ -133,17 +142,22 @@ def _topics(settings: Settings) -> Iterator[str]:
     parts: dict[str, tuple[str, str]] = {}
     for topic in {topic for topic in settings.input_topics if settings.input_topics.count(topic) > 1}:
         yield f"{PREFIX}INPUT_TOPICS: {topic} is named twice"
-    for topic in dict.fromkeys(settings.input_topics):
-        names = [(topic, "an input topic")]
-        names += [
-            (name, f"a retry topic of {topic}") for name in retry_names(topic, len(settings.retry_delays))
+    if not _TOPIC.fullmatch(settings.group):
+        yield (
+            f"{PREFIX}GROUP: {settings.group!r} cannot begin a topic's name, as those of the group's retry topics "
+            "and dead letters do: letters, digits, '.', '_' and '-' are allowed"
+        )
+        return
+    topology = settings.topology
+    for one in topology.inputs:
+        names = [
+            (name, f"{_PARTS[role]}{'' if role == 'input' else one.input}") for name, role in one.roles()
         ]
-        names.append((dead_topic(topic), f"the dead letters of {topic}"))
-        yield from _legal(f"{PREFIX}INPUT_TOPICS", topic, max((name for name, _ in names), key=len))
+        yield from _legal(f"{PREFIX}INPUT_TOPICS", one.input, max((name for name, _ in names), key=len))
         yield from _apart(parts, names, f"{PREFIX}INPUT_TOPICS")
-    outputs = output_names(settings.output_prefix)
+    outputs = list(topology.outputs.values())
     yield from _legal(f"{PREFIX}OUTPUT_PREFIX", settings.output_prefix, max(outputs, key=len))
-    yield from _apart(parts, [(name, "an output topic") for name in outputs], f"{PREFIX}OUTPUT_PREFIX")
+    yield from _apart(parts, [(name, _PARTS["output"]) for name in outputs], f"{PREFIX}OUTPUT_PREFIX")
 
 
 def _legal(variable: str, name: str, longest: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from fewnerd_stream.contract.topology import dead_topic, retry_names
+from fewnerd_stream.contract.topology import Topology
 from fewnerd_stream.errors import SettingsError
 from fewnerd_stream.settings.checks import PREFIX, check_address, check_labels, check_servers, items, problems
 from fewnerd_stream.settings.report import CONFIG, explained, summary, unknown
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         "fewnerd-stream",
         min_length=1,
         max_length=200,
-        description="consumer group that shares the partitions",
+        description="consumer group that shares the partitions; its retry topics and dead letters carry its name",
     )
     instance_id: str | None = Field(
         None,
@@ -289,25 +289,14 @@ class Settings(BaseSettings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(_file_in_use()))
 
     @cached_property
-    def all_retry_topics(self) -> frozenset[str]:
-        """The retry topics of all input topics."""
-        count = len(self.retry_delays)
-        return frozenset(name for topic in self.input_topics for name in retry_names(topic, count))
-
-    @cached_property
-    def waiting_topics(self) -> frozenset[str]:
-        """The retry topics and dead letters of all input topics: where our own headers are believed."""
-        return self.all_retry_topics | {dead_topic(topic) for topic in self.input_topics}
-
-    @cached_property
-    def input_of(self) -> dict[str, str]:
-        """The input topic of each input topic, retry topic and dead letters."""
-        count = len(self.retry_delays)
-        return {
-            name: topic
-            for topic in self.input_topics
-            for name in (topic, *retry_names(topic, count), dead_topic(topic))
-        }
+    def topology(self) -> Topology:
+        """All topics of this group: their names and roles."""
+        return Topology(
+            self.group,
+            self.input_topics,
+            retries=len(self.retry_delays),
+            output_prefix=self.output_prefix,
+        )
 
     def client_options(self) -> dict[str, Any]:
         """Give the arguments that every aiokafka client takes: where the brokers are and how to talk to them.

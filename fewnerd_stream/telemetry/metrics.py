@@ -18,8 +18,6 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from fewnerd_stream import __version__
-from fewnerd_stream.contract import topology
-from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.errors import Reason
 
 if TYPE_CHECKING:
@@ -49,13 +47,11 @@ class WorkerCollector(Collector):
     def __init__(self, settings: Settings, status: WorkerStatus) -> None:
         """Keep both; what topics mean is known from the settings."""
         self._status = status
-        self._outputs = {
-            topology.output_topic(settings, category): category for category in (*CATEGORIES, NONE)
-        }
+        self._outputs = {topic: category for category, topic in settings.topology.outputs.items()}
         self._attempts = {
             topic: str(number)
-            for name in settings.input_topics
-            for number, topic in enumerate(topology.retry_topics(settings, name), 1)
+            for one in settings.topology.inputs
+            for number, topic in enumerate(one.retries, 1)
         }
 
     def collect(self) -> Iterable[Metric]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from confluent_kafka import KafkaException
 
-from fewnerd_stream.contract import topology
 from fewnerd_stream.kafka import topics
 from fewnerd_stream.settings import Settings, load_settings
 from tests.faults import load, tagger
@@ -124,11 +123,12 @@ class Stage:
         self.settings = load_settings(bootstrap_servers=self.cluster.direct, **mine)
         self.at_work = self.settings.window_size * self.settings.windows_in_flight
         """Most documents that a worker has at work: what a kill may bring out again."""
+        (own,) = self.settings.topology.inputs
         self.names = Names(
-            self.settings.input_topics[0],
+            own.input,
             self.settings.output_prefix,
-            topology.retry_topics(self.settings, self.settings.input_topics[0]),
-            topology.dead_topic(self.settings.input_topics[0]),
+            own.retries,
+            own.dead,
             self.settings.group,
         )
         self.create_topics()
@@ -403,7 +403,7 @@ class Stage:
         self.watch.stop()
         for client in (self.group, self._watched, self._tail):
             client.close()
-        everything = [spec.name for spec in topology.all_topics(self.settings)]
+        everything = [name for name, _ in self.settings.topology.roles()]
         with suppress(KafkaException):
             delete_topics(self.cluster.direct, everything)
 

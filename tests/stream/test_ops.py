@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fewnerd_stream.contract.topology import InputTopics
     from fewnerd_stream.kafka.embedded import EmbeddedBroker
     from tests.support.flows import Flow
     from tests.support.kafka import KafkaCluster
@@ -66,6 +67,11 @@ class Desk:
             **{name.removeprefix("FEWNERD_").lower(): value for name, value in self.environment.items()}
         )
 
+    @property
+    def topics(self) -> InputTopics:
+        """The input and what belongs to it."""
+        return self.settings.topology.input(self.name)
+
     def run(self, *arguments: str, stdin: bytes | None = None, code: int = 0) -> Result:
         """Run a command in this process, and see that it ends with a code."""
         result = CliRunner().invoke(cli, arguments, input=stdin, env=self.environment)
@@ -98,11 +104,11 @@ class Desk:
             reason = (Reason.CRASH, Reason.NAN)[number % 2]
             out = dead_record(record, source, reason, "model", None, None, settings)
             records.append(New(out.value, out.key, out.headers, partition=number % 3))
-        clients.produce(self.bootstrap, f"{self.name}.dead", records, **options)
+        clients.produce(self.bootstrap, self.topics.dead, records, **options)
 
     def replayed(self) -> Counter[int]:
         """Count how often each document, by its number, lies on the first retry topic."""
-        found = clients.Observer(self.bootstrap).read([f"{self.name}.retry.1"])
+        found = clients.Observer(self.bootstrap).read([self.topics.retries[0]])
         return Counter(first_place(message)[2] for message in found)
 
 
@@ -145,7 +151,7 @@ def _letters_are_listed_and_replayed_once(desk: Desk) -> None:
     assert {one["replayed"] for one in listed} == {True}
     status = desk.json("status")
     assert status["dead"][0] | {"by_reason": None} == {
-        "topic": f"{desk.name}.dead",
+        "topic": desk.topics.dead,
         "total": 60,
         "replayed": 60,
         "looked_at": 60,
@@ -227,7 +233,7 @@ def test_an_open_transaction_is_the_end(apache: Desk) -> None:
     producer.init_transactions(20)
     producer.begin_transaction()
     for partition in range(3):
-        producer.produce(f"{apache.name}.dead", b"open", partition=partition)
+        producer.produce(apache.topics.dead, b"open", partition=partition)
     producer.flush(20)
     apache.bury(10, start=10)
     assert apache.json("dead", "replay")["replays"][0]["replayed"] == 10
@@ -258,10 +264,10 @@ def test_a_topic_made_anew_is_replayed_from_its_beginning(apache: Desk) -> None:
     apache.bury(12)
     apache.run("dead", "replay")
     client = AdminClient({"bootstrap.servers": apache.bootstrap})
-    client.delete_topics([f"{apache.name}.dead"])[f"{apache.name}.dead"].result(20)
+    client.delete_topics([apache.topics.dead])[apache.topics.dead].result(20)
     until(
         "the topic is gone",
-        lambda: not clients.Observer(apache.bootstrap).partitions([f"{apache.name}.dead"]),
+        lambda: not clients.Observer(apache.bootstrap).partitions([apache.topics.dead]),
     )
     apache.run("topics", "create")
     apache.bury(30, start=100)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 async def test_on_the_embedded_broker_topics_are_created_once(broker: EmbeddedBroker) -> None:
     """What it does not know of Kafka's administration keeps nobody from looking."""
     settings = load_settings(bootstrap_servers=broker.bootstrap)
-    assert len(await topics.check_topics(settings)) >= 14
+    assert len(await topics.check_topics(settings)) >= 15
     assert set((await topics.create_topics(settings)).values()) == {True}
     assert set((await topics.create_topics(settings)).values()) == {False}
     assert [problem for problem in await topics.check_topics(settings) if problem.severity == "error"] == []
@@ -32,10 +32,10 @@ async def test_on_apache_kafka_topics_are_created_once_and_checked(kafka: KafkaC
         bootstrap_servers=kafka.bootstrap, input_topics=unique, output_prefix=f"{unique}-out"
     )
     missing = await topics.check_topics(settings)
-    assert [problem.message for problem in missing if problem.topic == f"{unique}.dead"] == [
-        f"{unique}.dead: there is no such topic"
+    assert [problem.message for problem in missing if problem.topic == f"fewnerd-stream.{unique}.dead"] == [
+        f"fewnerd-stream.{unique}.dead: there is no such topic"
     ]
-    assert len(missing) == 14
+    assert len(missing) == 15
     assert clients.Observer(kafka.bootstrap).partitions([unique]) == []
     created = await topics.create_topics(settings)
     assert created == {spec.name: True for spec in topology.all_topics(settings)}
@@ -50,11 +50,13 @@ async def test_on_apache_kafka_a_topic_that_would_lose_documents_is_named(
     settings = load_settings(
         bootstrap_servers=kafka.bootstrap, input_topics=unique, output_prefix=f"{unique}-out"
     )
-    clients.create_topics(kafka.bootstrap, {f"{unique}.dead": 1}, config={"cleanup.policy": "compact"})
+    clients.create_topics(
+        kafka.bootstrap, {f"fewnerd-stream.{unique}.dead": 1}, config={"cleanup.policy": "compact"}
+    )
     created = await topics.create_topics(settings)
-    assert [name for name, new in created.items() if not new] == [f"{unique}.dead"]
+    assert [name for name, new in created.items() if not new] == [f"fewnerd-stream.{unique}.dead"]
     problems = await topics.check_topics(settings)
-    assert {problem.topic for problem in problems} == {f"{unique}.dead"}
+    assert {problem.topic for problem in problems} == {f"fewnerd-stream.{unique}.dead"}
     said = "\n".join(map(str, problems))
     for name in ("cleanup.policy", "max.message.bytes", "retention.ms"):
         assert name in said
@@ -67,7 +69,7 @@ async def test_on_apache_kafka_what_cannot_be_created_is_named_with_its_reason(
     settings = load_settings(
         bootstrap_servers=kafka.bootstrap, input_topics=unique, output_prefix=f"{unique}-out", replication=3
     )
-    with pytest.raises(TopicsError, match=rf"{unique}\.dead.*replication factor"):
+    with pytest.raises(TopicsError, match=rf"fewnerd-stream\.{unique}\.dead.*replication factor"):
         await topics.create_topics(settings)
 
 

@@ -110,7 +110,7 @@ def test_a_hundred_waiting_retries_survive_a_rolling_restart(flow: Callable[...,
         stream.send(load(50, "Hamlet {n}"))
         stream.wait_committed(fresh + 50)
         assert new.process.status is None
-    waiting = stream.count(f"{stream.input}.dead") == 0
+    waiting = stream.count(stream.topology.input(stream.input).dead) == 0
     stream.wait_done()
     account = stream.account()
     assert account.duplicates == 0

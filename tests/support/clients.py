@@ -22,6 +22,8 @@ from confluent_kafka.admin import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from fewnerd_stream.contract.topology import Topology
+
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
@@ -360,19 +362,18 @@ class Account:
         return set(self.outcomes[place])
 
 
-def account(
-    observer: Observer, inputs: Sequence[str], outputs: Sequence[str], retries: Sequence[str] = ()
-) -> Account:
+def account(observer: Observer, topology: Topology) -> Account:
     """Read all and hold it against the inputs: by ``source`` in enriched messages, by headers in dead ones.
 
-    A dead letter's topic is its input's with ``.dead``. A result that names no input is an error.
+    A result that names no input is an error.
     """
     outcomes: defaultdict[Place, Counter[str]] = defaultdict(Counter)
     result = Account(outcomes)
-    for message in observer.read(inputs):
+    outputs = set(topology.outputs.values())
+    for message in observer.read([one.input for one in topology.inputs]):
         outcomes[message.place] = Counter()
     known = set(outcomes)
-    for message in observer.read([*outputs, *(f"{topic}.dead" for topic in inputs)]):
+    for message in observer.read([*outputs, *(one.dead for one in topology.inputs)]):
         if message.topic in outputs:
             source = message.json()["source"]
             place = source["topic"], source["partition"], source["offset"]
@@ -380,7 +381,7 @@ def account(
             place = first_place(message)
         assert place in known, f"{message.place} came of {place}, which is no input"
         outcomes[place][message.topic] += 1
-    result.retried.update(message.topic for message in observer.read(retries))
+    result.retried.update(message.topic for message in observer.read(sorted(topology.retries)))
     return result
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from fewnerd_stream.contract import topology
 from fewnerd_stream.kafka import topics
 from fewnerd_stream.settings import Settings, load_settings
 from tests.support import clients
@@ -49,19 +48,20 @@ class Flow:
         """
         self.bootstrap = bootstrap
         self.folder = folder
-        self.group = f"{name}-group"
-        self.inputs = tuple(f"{name}-{topic}" for topic in inputs)
-        self.input = self.inputs[0]
         self._own = QUICK | {
-            "input_topics": ",".join(self.inputs),
+            "input_topics": ",".join(f"{name}-{topic}" for topic in inputs),
             "output_prefix": f"{name}-out",
-            "group": self.group,
+            "group": f"{name}-group",
             "partitions": str(partitions),
             **{key: str(value) for key, value in settings.items()},
         }
         self.settings: Settings = load_settings(bootstrap_servers=bootstrap, **self._own)
-        self.outputs = topology.output_topics(self.settings)
-        self.retries = tuple(t for i in self.inputs for t in topology.retry_topics(self.settings, i))
+        self.topology = self.settings.topology
+        self.group = self.settings.group
+        self.inputs = self.settings.input_topics
+        self.input = self.inputs[0]
+        self.outputs = tuple(self.topology.outputs.values())
+        self.retries = tuple(name for one in self.topology.inputs for name in one.retries)
         self.observer = clients.Observer(bootstrap)
         self.workers: list[Worker] = []
         self._tally = tally
@@ -133,11 +133,11 @@ class Flow:
 
     def category(self, name: str) -> list[Message]:
         """Read an output topic."""
-        return self.observer.read([topology.output_topic(self.settings, name)])
+        return self.observer.read([self.topology.outputs[name]])
 
     def dead(self, topic: str | None = None) -> list[Message]:
         """Read an input topic's dead letters."""
-        return self.observer.read([topology.dead_topic(topic or self.input)])
+        return self.observer.read([self.topology.input(topic or self.input).dead])
 
     def dead_by_id(self) -> dict[bytes | None, Message]:
         """Read the first input topic's dead letters by key."""
@@ -176,7 +176,7 @@ class Flow:
 
     def account(self) -> Account:
         """Hold what came of each input against the inputs; nothing may be lost, or both dead and enriched."""
-        found = clients.account(self.observer, self.inputs, self.outputs, self.retries)
+        found = clients.account(self.observer, self.topology)
         self._tally.add(found)
         assert not found.lost, f"lost {len(found.lost)}: {found.lost[:10]}"
         assert not found.torn, f"torn: {found.torn[:10]}"

@@ -29,6 +29,7 @@ class ListKafka:
     logs: defaultdict[Place, list[Record]] = field(default_factory=lambda: defaultdict(list))
     hurt: Callable[[str, Record], None] = lambda _, __: None
     clock: int = 1_000
+    policies: dict[str, str] = field(default_factory=dict)
 
     def append(self, topic: str, partition: int, record: Record | None = None, **fields: Any) -> Record:
         """Store a record at the end of a partition, and give it as it lies there."""
@@ -61,6 +62,14 @@ class ListKafka:
         for topic in new:
             self.topics[topic.name] = topic.num_partitions
         return SimpleNamespace(topic_errors=[(topic.name, 0, None) for topic in new])
+
+    async def describe_configs(self, resources: Iterable[Any]) -> list[Any]:
+        """Tell topics' cleanup policies."""
+        told = [
+            (0, "", 2, one.name, [("cleanup.policy", self.policies.get(one.name, "compact"))])
+            for one in resources
+        ]
+        return [SimpleNamespace(resources=told)]
 
 
 @dataclass

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from fewnerd_stream.contract import topology
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.exits import Exit
 
@@ -68,7 +67,7 @@ class StartOffsets:
             for tp in new
             if settings.start == "latest"
             and tp.topic not in known
-            and not topology.is_retry(settings, tp.topic)
+            and tp.topic not in settings.topology.retries
         ]
         earliest = [tp for tp in new if tp not in latest]
         starts: dict[TopicPartition, int] = {}

@@ -26,7 +26,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
-from fewnerd_stream.contract import envelope, topology
+from fewnerd_stream.contract import envelope
 from fewnerd_stream.delivery.delay import DelayBuffer
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
@@ -198,7 +198,7 @@ class Consumer(driver.Consumer):
         ready = {}
         for tp, records in fetched.items():
             due = records
-            if topology.is_retry(self.delivery.settings, tp.topic):
+            if tp.topic in self.delivery.settings.topology.retries:
                 due = self.delays.admit(Partition(*tp), records, now)
             if due:
                 ready[tp] = due

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka.errors import MessageSizeTooLargeError, RecordTooLargeError
 
 from fewnerd_stream.contract.envelope import replay_record
-from fewnerd_stream.contract.topology import dead_topic, retry_topic
 from fewnerd_stream.errors import FewnerdError, TopicsError
 from fewnerd_stream.kafka import clients
 from fewnerd_stream.operations.dead import store
@@ -133,12 +132,11 @@ class Replay:
         self, settings: Settings, input_topic: str, order: Order, *, run: str, watch: Watch | None = None
     ) -> None:
         """Prepare to replay an input's dead letters; ``run`` is a name that no other replay has."""
-        self.summary = Summary(dead_topic(input_topic), order.dry_run)
+        self._topics = settings.topology.input(input_topic)
+        self.summary = Summary(self._topics.dead, order.dry_run)
         self._settings = settings
-        self._input = input_topic
         self._order = order
         self._watch = watch or Watch()
-        self._marks_topic = store.marks_topic(input_topic)
         self._marks = ReplayedOffsets(self.summary.topic, run)
         self._started = 0.0
 
@@ -147,23 +145,24 @@ class Replay:
 
         Raises:
             BrokerError: no broker, or it failed.
-            TopicsError: the dead topic or the first retry topic is missing.
+            TopicsError: the dead topic, the first retry topic or that of the marks is missing, or it forgets.
             ReplayError: the broker refused a letter, or another replay is at work.
         """
         settings, order = self._settings, self._order
         async with contextlib.AsyncExitStack() as stack:
             admin = await stack.enter_async_context(clients.admin(settings))
             topics = await clients.partitions(admin)
-            for name in (self.summary.topic, retry_topic(self._input, 1)):
+            wanted = (self._topics.dead, self._topics.retries[0], self._topics.marks)
+            for name in wanted[:2] if order.dry_run else wanted:
                 if name not in topics:
                     raise TopicsError(f"there is no topic {name}: `fewnerd-stream topics create` makes it")
-            if not order.dry_run and await store.ensure_marks_topic(admin, settings, self._input):
-                topics[self._marks_topic] = [0]
+            if not order.dry_run:
+                await store.check_marks_topic(admin, self._topics.marks)
             reader = await stack.enter_async_context(clients.consumer(settings))
             # A consumer of its own: the letters' reader goes from topic to topic, this one stays.
             marks_reader = await stack.enter_async_context(clients.consumer(settings))
-            if self._marks_topic in topics:
-                await store.load_marks(marks_reader, self._marks_topic, self._marks)
+            if self._topics.marks in topics:
+                await store.load_marks(marks_reader, self._topics.marks, self._marks)
                 self._marks.others()
             parts = await self._parts(reader, topics[self.summary.topic])
             if order.dry_run:
@@ -258,7 +257,7 @@ class Replay:
         self._count(sent)
         # Once more, so that what we write keeps what another replay has marked meanwhile.
         await store.follow_marks(sender.marks_reader, self._marks)
-        await store.store_marks(sender.producer, self._marks_topic, self._marks)
+        await store.store_marks(sender.producer, self._topics.marks, self._marks)
         for (_, letter), outcome in zip(chosen, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise self._complaint(letter, outcome) from outcome

@@ -1,7 +1,7 @@
 """Dead letters on the broker: read them, and keep which of them were replayed.
 
-What was replayed is kept in a topic beside the dead letters, ``<input>.dead.replayed``: one compacted
-partition. A consumer group's committed offsets would be the usual place, but they hold one offset and not a
+What was replayed is kept in a topic beside the dead letters, ``<group>.<input>.dead.replayed``: one
+compacted partition. A consumer group's committed offsets would be the usual place, but they hold one offset and not a
 set, Kafka forgets those of a group that was silent for seven days, and the embedded broker drops the
 metadata that could hold the rest.
 """
@@ -11,12 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiokafka.admin import NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
-
-from fewnerd_stream.contract.topology import dead_topic
 from fewnerd_stream.errors import FewnerdError, TopicsError
-from fewnerd_stream.kafka import clients
+from fewnerd_stream.kafka import clients, topics
 from fewnerd_stream.operations.dead.letters import Letter
 
 if TYPE_CHECKING:
@@ -35,27 +31,16 @@ class MarksError(FewnerdError):
     """What is kept of replays cannot be understood."""
 
 
-def marks_topic(input_topic: str) -> str:
-    """Name the topic that keeps which dead letters were replayed."""
-    return f"{dead_topic(input_topic)}.replayed"
-
-
-async def ensure_marks_topic(admin: AIOKafkaAdminClient, settings: Settings, input_topic: str) -> bool:
-    """Create the topic where it is missing; returns whether it was.
+async def check_marks_topic(admin: AIOKafkaAdminClient, name: str) -> None:
+    """Refuse a topic that forgets: letters would be replayed twice. A broker that does not tell is believed.
 
     Raises:
-        TopicsError: the broker will not have it.
+        TopicsError: its records are deleted after a time.
     """
-    name = marks_topic(input_topic)
-    if name in await clients.partitions(admin):
-        return False
-    config = {"cleanup.policy": "compact", "min.insync.replicas": str(settings.min_insync_replicas)}
-    response = await admin.create_topics([NewTopic(name, 1, settings.replication, topic_configs=config)])
-    for _, code, *message in response.topic_errors:
-        if code and code != TopicAlreadyExistsError.errno:
-            reason = (message and message[0]) or for_code(code).__name__
-            raise TopicsError(f"{name} cannot be created: {reason}")
-    return True
+    configs, _ = await topics.configs(admin, [name])
+    policy = configs.get(name, {}).get("cleanup.policy", topics.COMPACT)
+    if policy != topics.COMPACT:
+        raise TopicsError(topics.forgetful(name, policy))
 
 
 async def letters(

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiokafka import TopicPartition
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -16,8 +15,8 @@ from aiokafka.errors import (
 )
 
 from fewnerd_stream.contract.envelope import not_before, source_of
-from fewnerd_stream.contract.topology import dead_topic, retry_topics
 from fewnerd_stream.kafka import clients
+from fewnerd_stream.kafka.groups import assigned
 from fewnerd_stream.operations.dead import store
 from fewnerd_stream.operations.dead.letters import Letter
 from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from fewnerd_stream.contract.topology import InputTopics
     from fewnerd_stream.settings import Settings
 
 _Answer = TypeVar("_Answer")
@@ -64,20 +64,15 @@ async def gather(settings: Settings, *, letters: int | None = 10_000) -> Report:
     report = Report(settings.group)
     async with clients.admin(settings) as admin, clients.consumer(settings) as reader:
         topics = await clients.partitions(admin)
-        read = {
-            name: topics[name]
-            for topic in settings.input_topics
-            for name in (topic, *retry_topics(settings, topic))
-            if name in topics
-        }
-        wanted = {*settings.input_of}
+        read = {name: topics[name] for one in settings.topology.inputs for name in one.read if name in topics}
+        wanted = {name for name, role in settings.topology.roles() if role != "output"}
         report.missing = sorted(wanted - topics.keys())
         await _members(admin, settings, report)
         report.partitions = await _partitions(admin, reader, settings, report, read)
         report.heads = await _heads(reader, settings, report.partitions)
-        for topic in settings.input_topics:
-            if dead_topic(topic) in topics:
-                report.dead.append(await _dead(reader, settings, topic, topics, letters))
+        for one in settings.topology.inputs:
+            if one.dead in topics:
+                report.dead.append(await _dead(reader, settings, one, topics, letters))
     return report
 
 
@@ -110,17 +105,6 @@ async def _members(admin: AIOKafkaAdminClient, settings: Settings, report: Repor
         report.notes.append("the broker does not tell which member has which partitions")
 
 
-def assigned(assignment: bytes) -> list[Place]:
-    """Read which partitions a member was given; none where that cannot be read."""
-    if not assignment:
-        return []
-    try:
-        topics = ConsumerProtocolMemberAssignment.decode(assignment).assignment
-    except (ValueError, TypeError):
-        return []
-    return sorted((topic, number) for topic, numbers in topics for number in numbers)
-
-
 async def _partitions(
     admin: AIOKafkaAdminClient,
     reader: AIOKafkaConsumer,
@@ -144,12 +128,12 @@ async def _partitions(
         PartitionStatus(
             topic=topic,
             partition=number,
-            role="retry" if topic in settings.all_retry_topics else "input",
+            role="retry" if topic in settings.topology.retries else "input",
             first=first,
             end=end,
             committed=committed.get((topic, number)),
             owner=owner.get((topic, number)),
-            from_start=topic in settings.all_retry_topics or settings.start == "earliest",
+            from_start=topic in settings.topology.retries or settings.start == "earliest",
         )
         for (topic, number), (first, end) in bounds.items()
     ]
@@ -176,19 +160,18 @@ async def _heads(
 async def _dead(
     reader: AIOKafkaConsumer,
     settings: Settings,
-    input_topic: str,
+    one: InputTopics,
     topics: Mapping[str, list[int]],
     letters: int | None,
 ) -> Dead:
     """Count an input's dead letters, and the newest of them by reason."""
-    topic = dead_topic(input_topic)
+    topic = one.dead
     found = await clients.bounds(reader, {topic: topics[topic]})
     bounds = {number: span for (_, number), span in found.items()}
     dead = Dead(topic, total=sum(end - first for first, end in bounds.values()))
-    marks_topic = store.marks_topic(input_topic)
-    if marks_topic in topics:
+    if one.marks in topics:
         marks = ReplayedOffsets(topic)
-        await store.load_marks(reader, marks_topic, marks)
+        await store.load_marks(reader, one.marks, marks)
         dead.replayed = sum(marks.count(number, *span) for number, span in bounds.items())
     for number, span in newest(bounds, letters).items():
         async for batch in clients.read(reader, (topic, number), span):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 SETTINGS = load_settings()
+MARKS = SETTINGS.topology.inputs[0].marks
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,9 @@ def _die(kafka: ListKafka, number: int, reason: Reason, *, replay: int = 0) -> N
 @pytest.fixture
 def kafka() -> Iterator[ListKafka]:
     """Have four dead letters, one of them a tombstone."""
-    kafka = ListKafka({"raw-documents.dead": 1, "raw-documents.retry.1": 2})
+    kafka = ListKafka(
+        {"fewnerd-stream.raw-documents.dead": 1, "fewnerd-stream.raw-documents.retry.1": 2, MARKS: 1}
+    )
     for number, reason in enumerate((Reason.CRASH, Reason.TOMBSTONE, Reason.NAN, Reason.CRASH)):
         _die(kafka, number, reason, replay=3 if number == 3 else 0)
     with instead_of_clients(kafka):
@@ -136,7 +139,7 @@ def test_dead_show_tells_all_there_is(run: Callable[..., Result]) -> None:
     """Headers in their order with their repeats, the error, and the value, or that it is null."""
     text = run("dead", "show", "0:0").stdout
     for part in (
-        "raw-documents.dead/0/0",
+        "fewnerd-stream.raw-documents.dead/0/0",
         "crash, at model",
         "ValueError",
         '{"id": "n-0"}',
@@ -145,7 +148,7 @@ def test_dead_show_tells_all_there_is(run: Callable[..., Result]) -> None:
         assert part in text
     assert "\x1b" not in text
     assert "null, a tombstone" in run("dead", "show", "raw-documents/0/1").stdout
-    found = json.loads(run("dead", "show", "raw-documents.dead:0:0", "--json").stdout)
+    found = json.loads(run("dead", "show", "fewnerd-stream.raw-documents.dead:0:0", "--json").stdout)
     assert found["headers"][:2] == [["h", {"base64": "/w=="}], ["h", None]]
     assert found["value"] == '{"id": "n-0"}'
     assert run("dead", "show", "0:2", "--value").stdout_bytes == b'{"id": "n-2"}'
@@ -164,8 +167,8 @@ def test_dead_replay_tells_what_it_did(kafka: ListKafka, run: Callable[..., Resu
     """By reason; what was refused is exit code 1; what was replayed is marked in the list."""
     preview = run("dead", "replay", "--dry-run")
     assert preview.exit_code == Exit.FAILURE
-    assert "raw-documents.dead: 3 of 4 letters looked at would be replayed" in preview.stdout
-    assert not kafka.logs["raw-documents.retry.1", 1]
+    assert "fewnerd-stream.raw-documents.dead: 3 of 4 letters looked at would be replayed" in preview.stdout
+    assert not kafka.logs["fewnerd-stream.raw-documents.retry.1", 1]
     result = run("dead", "replay", "--reason", "crash", "--json")
     assert result.exit_code == Exit.FAILURE
     (summary,) = json.loads(result.stdout)["replays"]
@@ -173,7 +176,7 @@ def test_dead_replay_tells_what_it_did(kafka: ListKafka, run: Callable[..., Resu
     result = run("dead", "replay", "--force", "--rate", "1000")
     assert result.exit_code == Exit.OK, result.output
     assert result.stdout.splitlines()[-1] == (
-        "raw-documents.dead: 3 of 3 letters looked at replayed, 1 were replayed before"
+        "fewnerd-stream.raw-documents.dead: 3 of 3 letters looked at replayed, 1 were replayed before"
     )
     assert run("dead", "list", "--waiting").stdout == "0 dead letters\n"
     assert run("dead", "list").stdout.count("(replayed)") == 4

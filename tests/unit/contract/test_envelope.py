@@ -91,7 +91,7 @@ def test_a_retry_as_it_is_written() -> None:
     """Key, value and others' headers are untouched, ours follow, and the delay is the topic's."""
     waiting = _retried(_record(headers=(("x", b"1"), ("x", None))))
     assert waiting == Outgoing(
-        "raw-documents.retry.1",
+        "fewnerd-stream.raw-documents.retry.1",
         b"k",
         b"v",
         (
@@ -114,7 +114,7 @@ def test_attempts_walk_through_the_topics() -> None:
     for number, delay in enumerate(SETTINGS.retry_delays, start=1):
         waiting = _retried(record)
         record = _stored(waiting)
-        assert record.topic == f"raw-documents.retry.{number}"
+        assert record.topic == f"fewnerd-stream.raw-documents.retry.{number}"
         assert source_of(record, SETTINGS) == Source("raw-documents", 3, 1042, NOW, attempt=number)
         assert not_before(record) == NOW + delay * 1000
     assert _retried(record) is None
@@ -123,8 +123,8 @@ def test_attempts_walk_through_the_topics() -> None:
 def test_a_dead_letter_as_it_is_written() -> None:
     """The reason, the attempts, the model and the error come with the record, as Kafka Connect names them."""
     error = _raised(ZeroDivisionError("by zero"))
-    dead = _died(_record("raw-documents.retry.3", _waiting(attempt=b"3")), error)
-    assert (dead.topic, dead.key, dead.value) == ("raw-documents.dead", b"k", b"v")
+    dead = _died(_record("fewnerd-stream.raw-documents.retry.3", _waiting(attempt=b"3")), error)
+    assert (dead.topic, dead.key, dead.value) == ("fewnerd-stream.raw-documents.dead", b"k", b"v")
     headers = dict(dead.headers)
     trace = headers.pop("__fewnerd.errors.exception.stacktrace") or b""
     assert trace.startswith(b"Traceback")
@@ -139,7 +139,7 @@ def test_a_dead_letter_as_it_is_written() -> None:
         "__fewnerd.reason": b"model-error",
         "__fewnerd.attempts": b"4",
         "__fewnerd.model": b"sha256:0",
-        "__fewnerd.errors.topic": b"raw-documents.retry.3",
+        "__fewnerd.errors.topic": b"fewnerd-stream.raw-documents.retry.3",
         "__fewnerd.errors.partition": b"3",
         "__fewnerd.errors.offset": b"1042",
         "__fewnerd.errors.stage": b"model",
@@ -173,7 +173,7 @@ def test_a_replay_as_it_is_written() -> None:
     """A dead letter goes to the first retry topic, due now, one replay older, without its errors."""
     dead = _stored(_died(_record(headers=(("x", b"1"),)), Reject(Reason.NAN, "no")), offset=7)
     again = replay_record(dead, SETTINGS)
-    assert (again.topic, again.key, again.value) == ("raw-documents.retry.1", b"k", b"v")
+    assert (again.topic, again.key, again.value) == ("fewnerd-stream.raw-documents.retry.1", b"k", b"v")
     assert again.headers == (("x", b"1"), *_waiting(replay=b"1", not_before=b"0"))
     assert source_of(_stored(again), SETTINGS) == Source("raw-documents", 3, 1042, NOW, attempt=1, replay=1)
     assert not_before(_stored(again)) == 0
@@ -184,7 +184,7 @@ def test_only_dead_letters_are_replayed() -> None:
     with pytest.raises(TopicsError, match=r"entities\.person"):
         replay_record(_record("entities.person"), SETTINGS)
     with pytest.raises(TopicsError, match=r"raw-documents\.retry\.1 does not hold the dead letters"):
-        replay_record(_record("raw-documents.retry.1"), SETTINGS)
+        replay_record(_record("fewnerd-stream.raw-documents.retry.1"), SETTINGS)
     with pytest.raises(TopicsError, match=r"other is no input topic"):
         _retried(_record("other"))
 
@@ -213,7 +213,7 @@ def test_a_long_way_round_changes_nothing(
             source.offset,
             source.timestamp,
         )
-        assert record.topic == f"raw-documents.retry.{seen.attempt}"
+        assert record.topic == f"fewnerd-stream.raw-documents.retry.{seen.attempt}"
         assert seen.replay == replays
 
 
@@ -239,7 +239,9 @@ def test_a_long_way_round_changes_nothing(
         (),
     ],
 )
-@pytest.mark.parametrize("topic", ["raw-documents.retry.2", "raw-documents.dead"])
+@pytest.mark.parametrize(
+    "topic", ["fewnerd-stream.raw-documents.retry.2", "fewnerd-stream.raw-documents.dead"]
+)
 def test_what_others_put_on_our_topics_is_its_own_source(topic: str, wrong: Headers) -> None:
     """Headers that are not as we write them are not ours: nothing crashes, and nothing of them is lost."""
     record = _record(topic, (("x", b"1"), *wrong))
@@ -258,7 +260,7 @@ def test_what_others_put_on_our_topics_is_its_own_source(topic: str, wrong: Head
 )
 def test_no_headers_make_it_fail(headers: Headers) -> None:
     """Whatever stands on a retry topic, it has a source, a due time, and a way on."""
-    record = _record("raw-documents.retry.1", headers)
+    record = _record("fewnerd-stream.raw-documents.retry.1", headers)
     assert source_of(record, SETTINGS).attempt >= 0
     assert 0 <= not_before(record) <= NOW + DAY_MS
     dead_letter(_stored(_died(record)), SETTINGS)
@@ -280,12 +282,12 @@ def test_no_headers_make_it_fail(headers: Headers) -> None:
 )
 def test_a_senseless_time_means_now_and_a_far_one_is_cut(written: bytes | None, due: int) -> None:
     """No clock, however wrong, parks a partition for more than a day."""
-    assert not_before(_record("raw-documents.retry.1", _waiting(not_before=written))) == due
+    assert not_before(_record("fewnerd-stream.raw-documents.retry.1", _waiting(not_before=written))) == due
 
 
 def test_a_shortened_delay_releases_nothing_early() -> None:
     """What was written with a longer delay keeps it when the setting is shortened."""
-    waiting = _stored(_retried(_record("raw-documents.retry.2", _waiting(attempt=b"2"))))
+    waiting = _stored(_retried(_record("fewnerd-stream.raw-documents.retry.2", _waiting(attempt=b"2"))))
     shorter = load_settings(retry_delays="0.1,0.2,0.3")
     assert source_of(waiting, shorter).attempt == 3
     assert not_before(waiting) == NOW + 600_000
@@ -293,13 +295,13 @@ def test_a_shortened_delay_releases_nothing_early() -> None:
 
 def test_without_a_timestamp_a_record_is_due() -> None:
     """Where there is nothing to count a day from, nothing waits."""
-    assert not_before(_record("raw-documents.retry.1", _waiting(), timestamp=None)) == 0
-    assert not_before(_record("raw-documents.retry.1", _waiting(), timestamp=-1)) == 0
+    assert not_before(_record("fewnerd-stream.raw-documents.retry.1", _waiting(), timestamp=None)) == 0
+    assert not_before(_record("fewnerd-stream.raw-documents.retry.1", _waiting(), timestamp=-1)) == 0
 
 
 def test_fewer_delays_send_a_late_attempt_to_the_dead_letters() -> None:
     """An attempt beyond the delays that are set now has no next one."""
-    record = _record("raw-documents.retry.1", _waiting(attempt=b"3"))
+    record = _record("fewnerd-stream.raw-documents.retry.1", _waiting(attempt=b"3"))
     assert retry_record(record, source_of(record, SETTINGS), load_settings(retry_delays="1"), NOW) is None
 
 
@@ -311,5 +313,7 @@ def test_a_dead_letter_can_be_read() -> None:
     assert (letter.stage, letter.read_from) == ("model", "raw-documents/3/1042")
     assert (letter.exception, letter.message) == ("builtins.ValueError", "no")
     assert letter.headers == (("x", b"1"),)
-    strange = dead_letter(_record("raw-documents.dead", ((OURS + "reason", b"\xff"),)), SETTINGS)
+    strange = dead_letter(
+        _record("fewnerd-stream.raw-documents.dead", ((OURS + "reason", b"\xff"),)), SETTINGS
+    )
     assert (strange.reason, strange.stage, strange.read_from) == ("\ufffd", "", "")

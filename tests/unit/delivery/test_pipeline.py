@@ -131,7 +131,10 @@ class Model:
 
     def crashed(self, records: Sequence[Record]) -> list[Outcome]:
         """Bury records."""
-        return [Outcome("dead", (Outgoing("raw-documents.dead", r.key, b"dead"),), "crash") for r in records]
+        return [
+            Outcome("dead", (Outgoing("fewnerd-stream.raw-documents.dead", r.key, b"dead"),), "crash")
+            for r in records
+        ]
 
 
 @dataclasses.dataclass

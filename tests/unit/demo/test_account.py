@@ -44,7 +44,7 @@ def _surprises(account: Account, reason: Reason | None = None, name: str = "n") 
 def test_nothing_came_of_it() -> None:
     """An input of which nothing came is lost."""
     assert _account().lost == [PLACE]
-    assert _account(_ours("raw-documents.retry.1")).lost == [PLACE]
+    assert _account(_ours("fewnerd-stream.raw-documents.retry.1")).lost == [PLACE]
 
 
 def test_a_missing_category_is_a_loss() -> None:
@@ -55,7 +55,12 @@ def test_a_missing_category_is_a_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    "records", [[_enriched("none", {})], [_ours("raw-documents.dead", "nan")], [_enriched("art", {"art": 1})]]
+    "records",
+    [
+        [_enriched("none", {})],
+        [_ours("fewnerd-stream.raw-documents.dead", "nan")],
+        [_enriched("art", {"art": 1})],
+    ],
 )
 def test_one_end_is_enough(records: list[Record]) -> None:
     """No entities, a dead letter, one category: each accounts for its input; a second copy is counted."""
@@ -66,7 +71,7 @@ def test_one_end_is_enough(records: list[Record]) -> None:
 
 def test_an_unforeseen_end_is_a_surprise() -> None:
     """A document that should be enriched and is dead, the other way round, or for another reason, is told."""
-    dead = _account(_ours("raw-documents.dead", "nan"))
+    dead = _account(_ours("fewnerd-stream.raw-documents.dead", "nan"))
     assert _surprises(dead, Reason.NAN) == []
     assert _surprises(dead, Reason.NOT_JSON) == ["n: nan, not not-json"]
     assert _surprises(dead) == ["n: nan, not enriched"]
@@ -75,7 +80,7 @@ def test_an_unforeseen_end_is_a_surprise() -> None:
 
 def test_retries_are_where_they_belong() -> None:
     """The document that fails is retried just so often, and no other is."""
-    once = _account(_ours("raw-documents.retry.1"), _enriched("none", {}, attempt=1))
+    once = _account(_ours("fewnerd-stream.raw-documents.retry.1"), _enriched("none", {}, attempt=1))
     assert once.fates[PLACE].attempt == 1
     assert _surprises(once) == ["n: retried 1 times, not 0"]
     assert _surprises(once, name="flaky") == ["flaky: retried 1 times, not 2"]

@@ -39,30 +39,18 @@ def _problems(cluster: dict[str, TopicState]) -> list[TopicProblem]:
     return list(topics.problems_with(SETTINGS, cluster))
 
 
-def test_names() -> None:
-    """Outputs hang on the prefix, retries and dead letters on their input."""
-    settings = load_settings(input_topics="a,b", output_prefix="ner", retry_delays="1,2")
-    assert topology.output_topic(settings, "person") == "ner.person"
-    assert topology.output_topics(settings)[-1] == "ner.none"
-    assert len(topology.output_topics(settings)) == 9
-    assert topology.retry_topics(settings, "b") == ("b.retry.1", "b.retry.2")
-    assert topology.retry_topic("b", 2) == "b.retry.2"
-    assert topology.dead_topic("b") == "b.dead"
-    assert topology.is_retry(settings, "a.retry.2")
-    assert not any(topology.is_retry(settings, name) for name in ("a", "a.dead", "a.retry.3", "ner.none"))
-    assert len({spec.name for spec in topology.all_topics(settings)}) == 2 * 4 + 9
-
-
 def test_configuration() -> None:
     """Retries wait a week, dead letters for ever, and each topic takes what is put into it."""
     specs = {spec.name: spec for spec in topology.all_topics(SETTINGS)}
-    assert specs["raw-documents.retry.3"].config["retention.ms"] == str(7 * DAY)
-    assert specs["raw-documents.dead"].config["retention.ms"] == "-1"
-    assert specs["raw-documents.dead"].config["max.message.bytes"] == str(SETTINGS.max_message_bytes + ROOM)
+    assert specs["fewnerd-stream.raw-documents.retry.3"].config["retention.ms"] == str(7 * DAY)
+    assert specs["fewnerd-stream.raw-documents.dead"].config["retention.ms"] == "-1"
+    assert specs["fewnerd-stream.raw-documents.dead"].config["max.message.bytes"] == str(
+        SETTINGS.max_message_bytes + ROOM
+    )
     assert int(specs["entities.none"].config["max.message.bytes"]) >= SETTINGS.max_result_bytes
     assert "cleanup.policy" not in specs["raw-documents"].config
     for spec in specs.values():
-        assert (spec.partitions, spec.replication, spec.config["min.insync.replicas"]) == (4, 3, "2")
+        assert (spec.replication, spec.config["min.insync.replicas"]) == (3, "2")
 
 
 def test_topics_as_they_are_created_have_no_problems() -> None:
@@ -88,26 +76,66 @@ def test_every_missing_topic_is_named() -> None:
         ("entities.art", {"min_insync_replicas": "1"}, "warning", "min.insync.replicas is 1, less than"),
         ("entities.art", {"cleanup_policy": "compact"}, "error", "cleanup.policy is compact"),
         (
-            "raw-documents.dead",
+            "fewnerd-stream.raw-documents.dead",
             {"cleanup_policy": "compact,delete"},
             "error",
             "cleanup.policy is compact,delete",
         ),
-        ("raw-documents.retry.1", {"cleanup_policy": "compact"}, "error", "would drop documents"),
-        ("entities.art", {"max_message_bytes": "1048588"}, "error", "1048588, but 8388608 are needed"),
-        ("raw-documents.dead", {"max_message_bytes": "2097152"}, "error", "2097152, but 2162688 are needed"),
-        ("raw-documents.retry.2", {"max_message_bytes": "9"}, "error", "the largest record on raw-documents"),
-        ("raw-documents.retry.3", {"retention_ms": str(6 * DAY)}, "warning", "retention.ms is 6 days"),
-        ("raw-documents.retry.3", {"retention_ms": "600000"}, "error", "under the longest delay and a day"),
-        ("raw-documents.dead", {"retention_ms": str(30 * DAY)}, "warning", "retention.ms is 30 days"),
         (
-            "raw-documents.dead",
+            "fewnerd-stream.raw-documents.retry.1",
+            {"cleanup_policy": "compact"},
+            "error",
+            "would drop documents",
+        ),
+        ("entities.art", {"max_message_bytes": "1048588"}, "error", "1048588, but 8388608 are needed"),
+        (
+            "fewnerd-stream.raw-documents.dead",
+            {"max_message_bytes": "2097152"},
+            "error",
+            "2097152, but 2162688 are needed",
+        ),
+        (
+            "fewnerd-stream.raw-documents.retry.2",
+            {"max_message_bytes": "9"},
+            "error",
+            "the largest record on raw-documents",
+        ),
+        (
+            "fewnerd-stream.raw-documents.retry.3",
+            {"retention_ms": str(6 * DAY)},
+            "warning",
+            "retention.ms is 6 days",
+        ),
+        (
+            "fewnerd-stream.raw-documents.retry.3",
+            {"retention_ms": "600000"},
+            "error",
+            "under the longest delay and a day",
+        ),
+        (
+            "fewnerd-stream.raw-documents.dead",
+            {"retention_ms": str(30 * DAY)},
+            "warning",
+            "retention.ms is 30 days",
+        ),
+        (
+            "fewnerd-stream.raw-documents.dead",
             {"retention_ms": str(6 * DAY)},
             "error",
             "dead letters are deleted after that",
         ),
-        ("raw-documents.dead", {"retention_bytes": "1000"}, "warning", "retention.bytes is 1000"),
-        ("raw-documents.retry.1", {"retention_bytes": "1000"}, "warning", "retention.bytes is 1000"),
+        (
+            "fewnerd-stream.raw-documents.dead",
+            {"retention_bytes": "1000"},
+            "warning",
+            "retention.bytes is 1000",
+        ),
+        (
+            "fewnerd-stream.raw-documents.retry.1",
+            {"retention_bytes": "1000"},
+            "warning",
+            "retention.bytes is 1000",
+        ),
     ],
 )
 def test_what_loses_or_stops_documents_is_said(
@@ -126,8 +154,8 @@ def test_what_loses_or_stops_documents_is_said(
         ("raw-documents", {"cleanup_policy": "compact"}),
         ("raw-documents", {"replication": 1}),
         ("raw-documents", {"max_message_bytes": "1048588"}),
-        ("raw-documents.dead", {"partitions": 1}),
-        ("raw-documents.retry.1", {"retention_ms": "-1"}),
+        ("fewnerd-stream.raw-documents.dead", {"partitions": 1}),
+        ("fewnerd-stream.raw-documents.retry.1", {"retention_ms": "-1"}),
         ("entities.art", {"retention_ms": "3600000", "retention_bytes": "9"}),
         ("entities.art", {"max_message_bytes": "99999999"}),
     ],
@@ -142,10 +170,10 @@ def test_an_input_with_larger_records_needs_room_downstream() -> None:
     problems = _problems(_with("raw-documents", max_message_bytes="5000000"))
     assert {problem.topic: problem.severity for problem in problems} == {
         "raw-documents": "warning",
-        "raw-documents.retry.1": "error",
-        "raw-documents.retry.2": "error",
-        "raw-documents.retry.3": "error",
-        "raw-documents.dead": "error",
+        "fewnerd-stream.raw-documents.retry.1": "error",
+        "fewnerd-stream.raw-documents.retry.2": "error",
+        "fewnerd-stream.raw-documents.retry.3": "error",
+        "fewnerd-stream.raw-documents.dead": "error",
     }
     first = _problems(_with("raw-documents", max_message_bytes="8388608"))[0]
     assert first.severity == "error"
@@ -155,10 +183,14 @@ def test_an_input_with_larger_records_needs_room_downstream() -> None:
 def test_a_retry_topic_that_nobody_reads_any_more_is_named() -> None:
     """Fewer delays than before leave documents waiting; other topics with such names do not matter."""
     cluster = _cluster()
-    for name in ("raw-documents.retry.4", "raw-documents.retry.x", "other.retry.4"):
+    for name in (
+        "fewnerd-stream.raw-documents.retry.4",
+        "fewnerd-stream.raw-documents.retry.x",
+        "other.retry.4",
+    ):
         cluster[name] = TopicState(name, 1, 3)
     (problem,) = _problems(cluster)
-    assert (problem.topic, problem.severity) == ("raw-documents.retry.4", "warning")
+    assert (problem.topic, problem.severity) == ("fewnerd-stream.raw-documents.retry.4", "warning")
 
 
 def test_a_broker_that_tells_no_configuration_is_believed() -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from fewnerd_stream.contract.envelope import dead_record, retry_record
 from fewnerd_stream.contract.records import Record, Source
 from fewnerd_stream.errors import Reason
+from fewnerd_stream.kafka.groups import assigned
 from fewnerd_stream.operations.status import gather as gathering
-from fewnerd_stream.operations.status.gather import assigned, gather
+from fewnerd_stream.operations.status.gather import gather
 from fewnerd_stream.operations.status.report import Member, PartitionStatus, Report, Waiting, newest
 from fewnerd_stream.settings import load_settings
 from tests.support.lists import ListKafka, instead_of_clients
@@ -62,12 +63,12 @@ def test_a_report_adds_up() -> None:
     report.partitions = [
         _partition(committed=30),
         _partition(partition=1, committed=49),
-        _partition(topic="raw-documents.retry.1", role="retry", committed=45),
+        _partition(topic="fewnerd-stream.raw-documents.retry.1", role="retry", committed=45),
     ]
     report.heads = [
-        Waiting("raw-documents.retry.1", 0, 45, 2000, 0, "a/0/1"),
-        Waiting("raw-documents.retry.2", 0, 3, 1000, 0, "a/0/2"),
-        Waiting("raw-documents.retry.2", 1, 3, None, 0, "a/0/3"),
+        Waiting("fewnerd-stream.raw-documents.retry.1", 0, 45, 2000, 0, "a/0/1"),
+        Waiting("fewnerd-stream.raw-documents.retry.2", 0, 3, 1000, 0, "a/0/2"),
+        Waiting("fewnerd-stream.raw-documents.retry.2", 1, 3, None, 0, "a/0/3"),
     ]
     assert (report.lag, report.waiting) == (21, 5)
     assert report.oldest is report.heads[1]
@@ -145,14 +146,15 @@ def admin() -> Admin:
     kafka = Admin(
         {
             "raw-documents": 2,
-            "raw-documents.retry.1": 1,
-            "raw-documents.retry.2": 1,
-            "raw-documents.dead": 1,
+            "fewnerd-stream.raw-documents.retry.1": 1,
+            "fewnerd-stream.raw-documents.retry.2": 1,
+            "fewnerd-stream.raw-documents.dead": 1,
+            "fewnerd-stream.raw-documents.dead.replayed": 1,
         }
     )
     assignment = ConsumerProtocolMemberAssignment(0, [("raw-documents", [0])], b"").encode()
     kafka.members = [(f"worker-1-{UUID}", "aiokafka-0.14.0", "/10.0.0.1", b"", assignment)]
-    kafka.committed = {("raw-documents", 0): 2, ("raw-documents.retry.1", 0): 0}
+    kafka.committed = {("raw-documents", 0): 2, ("fewnerd-stream.raw-documents.retry.1", 0): 0}
     for _ in range(5):
         kafka.append("raw-documents", 0, value=b"x")
     record = Record("raw-documents", 0, 1, 5, b"k", b"v")
@@ -174,8 +176,8 @@ async def test_everything_is_gathered(admin: Admin) -> None:
     assert [(one["topic"], one["partition"], one["lag"]) for one in found["partitions"]] == [
         ("raw-documents", 0, 3),
         ("raw-documents", 1, 0),
-        ("raw-documents.retry.1", 0, 1),
-        ("raw-documents.retry.2", 0, 0),
+        ("fewnerd-stream.raw-documents.retry.1", 0, 1),
+        ("fewnerd-stream.raw-documents.retry.2", 0, 0),
     ]
     assert found["partitions"][0]["owner"] == {
         "member": f"worker-1-{UUID}",
@@ -188,7 +190,7 @@ async def test_everything_is_gathered(admin: Admin) -> None:
     assert found["retries"]["oldest"]["due"] == "1970-01-01T00:00:06.000Z"
     assert found["dead"] == [
         {
-            "topic": "raw-documents.dead",
+            "topic": "fewnerd-stream.raw-documents.dead",
             "total": 2,
             "replayed": 0,
             "looked_at": 2,
@@ -235,9 +237,9 @@ async def test_what_the_broker_does_not_tell_is_a_note(admin: Admin, monkeypatch
 
 async def test_missing_topics_are_named(admin: Admin) -> None:
     """What is there is told all the same."""
-    del admin.topics["raw-documents.retry.2"]
-    del admin.topics["raw-documents.dead"]
+    del admin.topics["fewnerd-stream.raw-documents.retry.2"]
+    del admin.topics["fewnerd-stream.raw-documents.dead"]
     with instead_of_clients(admin):
         report = await gather(SETTINGS)
-    assert report.missing == ["raw-documents.dead", "raw-documents.retry.2"]
+    assert report.missing == ["fewnerd-stream.raw-documents.dead", "fewnerd-stream.raw-documents.retry.2"]
     assert report.lag == 3

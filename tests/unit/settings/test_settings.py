@@ -203,11 +203,20 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, s
         ({"input_topics": ".."}, "FEWNERD_INPUT_TOPICS: '..' is no Kafka topic's name"),
         ({"input_topics": "x" * 245}, "has more than 249 characters"),
         ({"output_prefix": "a b"}, "FEWNERD_OUTPUT_PREFIX: 'a b' is no Kafka topic's name"),
-        ({"input_topics": "a,a.dead"}, "a.dead would be an input topic, and that is the dead letters of a"),
         (
-            {"input_topics": "a,a.retry.1"},
-            "a.retry.1 would be an input topic, and that is a retry topic of a",
+            {"group": "g", "input_topics": "a,g.a.dead"},
+            "g.a.dead would be an input topic, and that is the dead letters of a",
         ),
+        (
+            {"group": "g", "input_topics": "a,g.a.retry.1"},
+            "g.a.retry.1 would be an input topic, and that is a retry topic of a",
+        ),
+        (
+            {"group": "g", "input_topics": "a,g.a.dead.replayed"},
+            "g.a.dead.replayed would be an input topic, and that is what was replayed of a",
+        ),
+        ({"group": "my group"}, "FEWNERD_GROUP: 'my group' cannot begin a topic's name"),
+        ({"group": "g" * 200, "input_topics": "x" * 40}, "has more than 249 characters"),
         (
             {"input_topics": "entities.person"},
             "entities.person would be an output topic, and that is an input topic",
@@ -238,7 +247,9 @@ def test_what_cannot_work_is_refused(overrides: dict[str, Any], said: str) -> No
     assert said in _refused(**overrides)
 
 
-@pytest.mark.parametrize("overrides", [{"input_topics": "a,b"}, {"group": "π"}, {"retry_delays": "86400"}])
+@pytest.mark.parametrize(
+    "overrides", [{"input_topics": "a,b"}, {"group": "a.b_c-1"}, {"retry_delays": "86400"}]
+)
 def test_what_can_work_is_taken(overrides: dict[str, Any]) -> None:
     """Several inputs, any group name, and a delay of a day."""
     load_settings(**overrides)
@@ -293,27 +304,11 @@ def test_settings_do_not_change() -> None:
 
 
 def test_neighbours_on_one_host_have_their_own_health_files() -> None:
-    """The default is named after group and member, and a group's name cannot leave the folder."""
+    """The default is named after group and member."""
     files = [
         load_settings(group=group, instance_id=member).health_file
-        for group, member in (("a", None), ("b", None), ("a", "1"), ("../a", None))
+        for group, member in (("a", None), ("b", None), ("a", "1"), ("a.1", None))
     ]
     assert len(set(files)) == 4
     assert {file.parent for file in files} == {Path(tempfile.gettempdir())}
     assert load_settings(health_file="/x/y").health_file == Path("/x/y")
-
-
-def test_topics_know_their_input() -> None:
-    """From any topic that is read or replayed, the input topic is found."""
-    settings = load_settings(input_topics="a,b", retry_delays="1,2")
-    assert settings.input_of == {
-        "a": "a",
-        "a.retry.1": "a",
-        "a.retry.2": "a",
-        "a.dead": "a",
-        "b": "b",
-        "b.retry.1": "b",
-        "b.retry.2": "b",
-        "b.dead": "b",
-    }
-    assert settings.all_retry_topics == {"a.retry.1", "a.retry.2", "b.retry.1", "b.retry.2"}

@@ -10,7 +10,6 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fewnerd_stream.contract.records import Partition
-from fewnerd_stream.contract.topology import output_topic, retry_topics
 from fewnerd_stream.settings import load_settings
 from fewnerd_stream.telemetry.lag import Standing
 from fewnerd_stream.telemetry.metrics import registry
@@ -73,9 +72,10 @@ def value(samples: Samples, name: str, /, **labels: str) -> float:
 
 def test_documents_are_counted_where_they_went(settings: Settings, status: WorkerStatus) -> None:
     """By outcome, category, attempt and reason; what has not happened stands there as 0."""
-    status.handed_over("enriched", [output_topic(settings, "person"), output_topic(settings, "location")])
-    status.handed_over("enriched", [output_topic(settings, "none")])
-    status.handed_over("retried", [retry_topics(settings, "raw-documents")[1]])
+    outputs = settings.topology.outputs
+    status.handed_over("enriched", [outputs["person"], outputs["location"]])
+    status.handed_over("enriched", [outputs["none"]])
+    status.handed_over("retried", [settings.topology.inputs[0].retries[1]])
     status.handed_over("dead", ["anything"], reason="crash")
     samples = scraped(settings, status)
     assert value(samples, "fewnerd_documents_total", outcome="enriched") == 2

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IN = [TopicPartition("raw-documents", number) for number in range(3)]
-RETRY = TopicPartition("raw-documents.retry.1", 0)
+RETRY = TopicPartition("fewnerd-stream.raw-documents.retry.1", 0)
 
 
 class Thread:

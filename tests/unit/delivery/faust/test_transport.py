@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 IN = TopicPartition("raw-documents", 0)
-RETRY = TopicPartition("raw-documents.retry.1", 0)
+RETRY = TopicPartition("fewnerd-stream.raw-documents.retry.1", 0)
 
 
 @dataclasses.dataclass

@@ -41,7 +41,7 @@ def test_by_reason() -> None:
     chosen = Filter(frozenset({"crash", "nan"}))
     assert chosen.matches(_letter())
     assert not chosen.matches(_letter(reason=Reason.NOT_JSON))
-    foreign = Letter.of(Record("raw-documents.dead", 0, 0, NOW, None, b"x"), SETTINGS)
+    foreign = Letter.of(Record("fewnerd-stream.raw-documents.dead", 0, 0, NOW, None, b"x"), SETTINGS)
     assert foreign.reason == "unknown"
     assert Filter(frozenset({"unknown"})).matches(foreign)
 

@@ -18,7 +18,7 @@ from fewnerd_stream.errors import Reason, TopicsError
 from fewnerd_stream.operations.dead.filters import Filter, parse_offsets
 from fewnerd_stream.operations.dead.replay import Order, Replay, ReplayError, Summary, Watch
 from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
-from fewnerd_stream.operations.dead.store import MarksError, follow_marks, marks_topic, store_marks
+from fewnerd_stream.operations.dead.store import MarksError, follow_marks, store_marks
 from fewnerd_stream.settings import load_settings
 from tests.support.lists import BATCH, ListConsumer, ListKafka, instead_of_clients
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SETTINGS = load_settings()
-INPUT, DEAD, RETRY = "raw-documents", "raw-documents.dead", "raw-documents.retry.1"
+INPUT, DEAD, RETRY = (
+    "raw-documents",
+    "fewnerd-stream.raw-documents.dead",
+    "fewnerd-stream.raw-documents.retry.1",
+)
+MARKS = "fewnerd-stream.raw-documents.dead.replayed"
 REASONS = (Reason.MODEL_ERROR, Reason.CRASH, Reason.NOT_JSON)
 PARTITIONS = 3
 
@@ -47,7 +52,7 @@ def _die(kafka: ListKafka, number: int, *, replay: int = 0, reason: Reason | Non
 
 
 def _kafka(count: int, replays: Callable[[int], int] = lambda _: 0) -> ListKafka:
-    kafka = ListKafka({DEAD: PARTITIONS, RETRY: 4})
+    kafka = ListKafka({DEAD: PARTITIONS, RETRY: 4, MARKS: 1})
     for number in range(count):
         _die(kafka, number, replay=replays(number))
     return kafka
@@ -117,7 +122,7 @@ def test_a_dry_run_changes_nothing(kafka: ListKafka) -> None:
     summary = _replay(Order(Filter(frozenset({"crash"})), dry_run=True))
     assert (summary.replayed, summary.scanned, summary.dry_run) == (10, 30, True)
     assert _sent(kafka) == Counter()
-    assert marks_topic(INPUT) not in kafka.topics
+    assert not kafka.logs[MARKS, 0]
     assert _replay(Order(dry_run=True, limit=4)).replayed == 4
 
 
@@ -187,11 +192,11 @@ def test_another_replay_at_work_stops_this_one(kafka: ListKafka) -> None:
         if when == "after" and record.topic == RETRY and record.key == b"k3":
             kafka.hurt = lambda *_: None
             key, value = (
-                kafka.logs[marks_topic(INPUT), 0][-1].key,
-                kafka.logs[marks_topic(INPUT), 0][-1].value,
+                kafka.logs[MARKS, 0][-1].key,
+                kafka.logs[MARKS, 0][-1].value,
             )
             assert value is not None
-            kafka.append(marks_topic(INPUT), 0, key=key, value=value.replace(b':"run"', b':"other"'))
+            kafka.append(MARKS, 0, key=key, value=value.replace(b':"run"', b':"other"'))
 
     kafka.hurt = interfere
     with pytest.raises(ReplayError, match="another replay"):
@@ -213,7 +218,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(kafka: ListKafka) -> Non
 
 def test_what_comes_back_late_takes_nothing_back(kafka: ListKafka) -> None:
     """A replay reads its own records late: a chunk that it took back, and marked anew, stays marked."""
-    topic = marks_topic(INPUT)
+    topic = MARKS
     marks = ReplayedOffsets(DEAD, "ours")
     reader = ListConsumer(kafka, (topic, 0))
     kafka.topics[topic] = 1
@@ -247,18 +252,26 @@ def test_holes_in_the_log_are_passed_over(kafka: ListKafka) -> None:
 
 
 def test_a_missing_topic_is_named() -> None:
-    """Without dead letters or a first retry topic there is nothing to do a replay with."""
-    for missing in (DEAD, RETRY):
+    """Without dead letters, a first retry topic or marks there is nothing to do a replay with."""
+    for missing in (DEAD, RETRY, MARKS):
         kafka = _kafka(1)
         del kafka.topics[missing]
         with instead_of_clients(kafka), pytest.raises(TopicsError, match=missing):
             _replay()
 
 
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_a_topic_of_marks_that_forgets_is_refused(policy: str, kafka: ListKafka) -> None:
+    """What was replayed would be forgotten after a week, and go out again in silence."""
+    kafka.policies[MARKS] = policy
+    with pytest.raises(TopicsError, match=f"cleanup.policy is {policy}, which forgets"):
+        _replay()
+    assert _sent(kafka) == Counter()
+
+
 def test_marks_that_cannot_be_understood_stop_a_replay(kafka: ListKafka) -> None:
     """Nothing is sent on a guess."""
-    kafka.topics[marks_topic(INPUT)] = 1
-    kafka.append(marks_topic(INPUT), 0, key=b"raw-documents.dead/0/0", value=b'{"version": 9}')
+    kafka.append(MARKS, 0, key=b"fewnerd-stream.raw-documents.dead/0/0", value=b'{"version": 9}')
     with pytest.raises(MarksError, match="version 9"):
         _replay()
     assert _sent(kafka) == Counter()

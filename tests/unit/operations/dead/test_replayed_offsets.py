@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fewnerd_stream.operations.dead.replayed_offsets import CHUNK, Ranges, ReplayedOffsets
 
-TOPIC = "raw-documents.dead"
+TOPIC = "fewnerd-stream.raw-documents.dead"
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda p: (p[0], p[0] + p[1])))
 # Around the borders of chunks, where a span falls into several records.
 WIDE = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4 * CHUNK), st.integers(1, CHUNK)), max_size=8)
