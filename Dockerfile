@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# A worker's image: the plain install (no torch, no embedded broker) in a virtual environment, run by nobody in particular.
+# The image: the plain install and what feeds it (no torch, no embedded broker), in a virtual environment, run by nobody in particular.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -7,8 +7,8 @@ RUN python -m venv --without-pip /opt/fewnerd-stream
 
 # What it depends on, in a layer of its own: a change of the code installs none of it again.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > requirements.txt \
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*p['dependencies'], *p['optional-dependencies']['live'], sep='\n')" > requirements.txt \
     && pip --python /opt/fewnerd-stream/bin/python install --no-cache-dir \
         --constraint constraints.txt --requirement requirements.txt
 

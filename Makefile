@@ -77,15 +77,15 @@ $(VENV)/.made:
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) ...'
-	@$(INSTALL) --editable '.[demo]'
+	@$(INSTALL) --editable '.[demo,live]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) for development ...'
-	@$(INSTALL) --editable '.[bench,demo,dev]'
+	@$(INSTALL) --editable '.[bench,demo,dev,live]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.recipe: $(VENV)/.made pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) with torch: this takes a while ...'
-	@$(INSTALL) --editable '.[bench,demo,dev,recipe]'
+	@$(INSTALL) --editable '.[bench,demo,dev,live,recipe]'
 	@touch $@ $(VENV)/.dev $(VENV)/.demo

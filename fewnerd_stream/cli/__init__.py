@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "worker": ("worker", "Run a worker: raw documents in, enriched ones out."),
     "topics": ("topics", "Create the topics, or check them."),
     "send": ("send", "Send JSON lines to an input topic."),
+    "feed": ("feed", "Feed an input topic: RSS, event streams, HTTP, files."),
     "tail": ("tail", "Watch enriched documents as they come."),
     "tag": ("tag", "Find entities in a text; needs no broker."),
     "status": ("status", "Lag, owners, waiting retries and dead letters."),

@@ -58,6 +58,11 @@ def test_the_commands_are_all_there() -> None:
         "dead list",
         "dead show",
         "dead replay",
+        "feed rss",
+        "feed sse",
+        "feed http",
+        "feed files",
+        "feed lines",
         "model info",
         "model evaluate",
     }

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from fewnerd_stream.cli import send
 from fewnerd_stream.cli.tail import show
 from fewnerd_stream.contract.envelope import dead_record
 from fewnerd_stream.contract.records import Record, Source
 from fewnerd_stream.errors import Reason
 from fewnerd_stream.exits import Exit
+from fewnerd_stream.feeds.lines import key_of, read_lines
 from fewnerd_stream.settings import load_settings
 from tests.support.lists import ListKafka, instead_of_clients
 
@@ -46,7 +46,7 @@ MARKS = SETTINGS.topology.inputs[0].marks
 )
 def test_a_key_is_a_string_or_a_number_of_the_line(line: bytes, key: bytes | None) -> None:
     """Whatever else a line holds, it is sent without a key."""
-    assert send.key_of(line, "id") == key
+    assert key_of(line, "id") == key
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_lines_are_cut_at_newlines_and_nowhere_else(data: bytes, lines: list[byt
     """Of any length and any bytes; the lengths add up to what was read."""
 
     async def read() -> list[tuple[bytes, int]]:
-        return [one async for one in send._read(io.BytesIO(data))]
+        return [one async for one in read_lines(io.BytesIO(data))]
 
     found = asyncio.run(read())
     assert [line for line, _ in found] == lines

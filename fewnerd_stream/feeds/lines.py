@@ -1,0 +1,81 @@
+"""Lines of bytes from a file or a pipe, and keys out of them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+from typing import IO, TYPE_CHECKING, Final
+
+import orjson
+
+from fewnerd_stream.errors import FewnerdError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_CHUNK: Final = 65_536
+
+
+def key_of(line: bytes, field_name: str) -> bytes | None:
+    """Give a field of a line's JSON object as a key: a string's UTF-8, a number's digits; else None."""
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    value = fields.get(field_name) if isinstance(fields, dict) else None
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value).encode()
+    return None
+
+
+async def read_lines(source: IO[bytes]) -> AsyncIterator[tuple[bytes, int]]:
+    """Read lines without their ends, each with the number of bytes that it took.
+
+    Raises:
+        FewnerdError: the source cannot be read.
+    """
+    rest = b""
+    async for chunk in _chunks(source):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r"), len(line) + 1
+    if rest:
+        yield rest, len(rest)
+
+
+async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:
+    """Read what comes, in a thread that nobody has to wait for: a pipe may be silent for hours."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes | BaseException] = asyncio.Queue(maxsize=4)
+    read = _reader(source)
+
+    def work() -> None:
+        chunk: bytes | BaseException = b"first"
+        while chunk and not isinstance(chunk, BaseException):
+            try:
+                chunk = read()
+            except Exception as error:  # noqa: BLE001 - raised where it is awaited
+                chunk = error
+            try:
+                asyncio.run_coroutine_threadsafe(queue.put(chunk), loop).result()
+            except (RuntimeError, asyncio.CancelledError):  # the loop has ended: nobody listens
+                return
+
+    threading.Thread(target=work, daemon=True, name="read input").start()
+    while chunk := await queue.get():
+        if isinstance(chunk, BaseException):
+            raise FewnerdError(f"the input cannot be read: {chunk}") from chunk
+        yield chunk
+
+
+def _reader(source: IO[bytes]) -> Callable[[], bytes]:
+    """Give a function that reads what is there, past Python's buffer: its lock would outlive the thread."""
+    try:
+        descriptor = source.fileno()
+    except (OSError, io.UnsupportedOperation, AttributeError):
+        return lambda: source.read(_CHUNK)
+    return lambda: os.read(descriptor, _CHUNK)
