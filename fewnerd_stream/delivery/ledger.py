@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "Partition"]
 
 
+class Pending(NamedTuple):
+    """How many records of a partition are pending, and the bytes of their values."""
+
+    records: int
+    size: int
+
+
 @dataclasses.dataclass(slots=True)
 class _Account:
     committed: int
     end: int
+    size: int = 0
     # Insertion order is offset order: delivery refuses anything else.
     pending: dict[int, int] = dataclasses.field(default_factory=dict)
 
@@ -49,7 +57,7 @@ class Ledger:
             account = self._accounts.pop(partition, None)
             if account is not None:
                 self.in_flight -= len(account.pending)
-                self.bytes_in_flight -= sum(account.pending.values())
+                self.bytes_in_flight -= account.size
 
     def next_epoch(self) -> None:
         """Invalidate everything that was taken so far."""
@@ -72,6 +80,7 @@ class Ledger:
             return False
         account.pending[offset] = size
         account.end = offset + 1
+        account.size += size
         self.in_flight += 1
         self.bytes_in_flight += size
         return True
@@ -92,9 +101,15 @@ class Ledger:
         account = self._accounts.get(partition)
         if account is None or offset not in account.pending:
             return False
-        self.bytes_in_flight -= account.pending.pop(offset)
+        size = account.pending.pop(offset)
+        account.size -= size
+        self.bytes_in_flight -= size
         self.in_flight -= 1
         return True
+
+    def pending(self) -> dict[Partition, Pending]:
+        """Return what is delivered and not handed over, of each partition."""
+        return {p: Pending(len(one.pending), one.size) for p, one in self._accounts.items()}
 
     def head(self, partition: Partition) -> int | None:
         """Return the lowest pending offset, or None when nothing is pending."""

@@ -47,7 +47,9 @@ class State:
         self.progress = status or WorkerStatus(settings)
         self.committer = Committer(self)
         self.consumer: Consumer | None = None
-        self.backlog = 4 * settings.window_size * settings.windows_in_flight
+        # Most records read ahead: those at work, and two windows more, so that the next is whole when a thread
+        # is free. More would only make a partition that has just got records wait behind it.
+        self.backlog = settings.window_size * (settings.windows_in_flight + 2)
 
     def assign(self, partition: Partition, committed: int, metadata: str) -> None:
         """Open the accounts of a partition at its committed offset."""

@@ -11,18 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaError, NoError, RebalanceInProgressError
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    KafkaError,
+    NoError,
+    RebalanceInProgressError,
+)
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from mode import Service
 
+from fewnerd_stream.delivery.faust import fetch as fetching
 from fewnerd_stream.delivery.faust import headers
+from fewnerd_stream.delivery.faust.fetch import Fetched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fewnerd_stream.delivery.ledger import Partition
+    from fewnerd_stream.delivery.read_ahead import Share
 
 METADATA_AGE_MS = 30_000
 FETCH_WAIT_MS = 500
@@ -30,15 +39,6 @@ FETCH_WAIT_MS = 500
 _KNOWN = (NoError.errno, RebalanceInProgressError.errno)
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 2.0
-
-
-class Fetched(dict[Any, list[Any]]):
-    """Records by partition, and where reading goes on after them: below lies no other record for us."""
-
-    def __init__(self, records: Mapping[Any, list[Any]], positions: Mapping[Any, int]) -> None:
-        """Keep both."""
-        super().__init__(records)
-        self.positions = positions
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -155,23 +155,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # -1 is no generation; Kafka counts them from 1, the embedded broker from 0.
         return bool(self.client._coordinator.generation >= 0)  # noqa: SLF001 - nothing public tells it
 
-    async def _fetch_records(
-        self,
-        consumer: aiokafka.AIOKafkaConsumer,
-        active_partitions: set[Any],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Fetched:
-        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        # Nothing happens between the fetch and this look, so what lies below a position is in the records.
-        subscription = consumer._subscription.subscription  # noqa: SLF001 - `position` would wait for one
-        assignment = None if subscription is None else subscription.assignment
-        positions = {}
-        for tp in active_partitions:
-            state = None if assignment is None else assignment.state_value(tp)
-            if state is not None and state.has_valid_position:
-                positions[tp] = state.position
-        return Fetched(records, positions)
+    async def fetch(self, shares: Mapping[Any, Share], timeout: float) -> Fetched:
+        """Take what was fetched of partitions, a share of each; wait for it for at most ``timeout`` seconds."""
+        fetched: Fetched = await self.call_thread(self._fetch_shares, shares, timeout)
+        return fetched
+
+    async def _fetch_shares(self, shares: Mapping[Any, Share], timeout: float) -> Fetched:
+        # Looked at when its turn has come: a fetch that begins while the group changes would wait for its end.
+        if not self.consumer.flow_active:
+            return Fetched()
+        client = self.client
+        if client._closed or client._fetcher._closed:  # noqa: SLF001 - nothing public tells it
+            raise ConsumerStoppedError
+        with client._subscription.fetch_context():  # noqa: SLF001 - as the client's own ``getmany``
+            return await fetching.fetch(client._fetcher, shares, timeout)  # noqa: SLF001
 
     def rejoin(self) -> None:
         """Have the group share its partitions out anew."""

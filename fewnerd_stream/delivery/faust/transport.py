@@ -21,16 +21,17 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    TopicAuthorizationFailedError,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from fewnerd_stream.contract import envelope
 from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
 from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.delivery.read_ahead import ReadAhead
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.telemetry.lag import Standing
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
-    from fewnerd_stream.delivery.faust.thread import Fetched
     from fewnerd_stream.delivery.state import State
 
 FAUST_VERSION = "0.15.3"
@@ -47,6 +47,7 @@ FAUST_VERSION = "0.15.3"
 BACKLOG_PAUSE = 0.02
 BACKLOG_BYTES = 64 * 1024 * 1024
 _STOP_SECONDS = 1.0
+_REFUSED_SECONDS = 1.0
 
 
 def check_faust() -> None:
@@ -72,7 +73,6 @@ def check_faust() -> None:
         (driver.Consumer, "perform_seek"),
         (driver.Consumer, "verify_all_partitions_active"),
         (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
-        (driver.AIOKafkaConsumerThread, "_fetch_records"),
         (driver.Producer, "_new_producer"),
     ):
         if not hasattr(owner, name):
@@ -116,6 +116,11 @@ class Consumer(driver.Consumer):
         self.delivery.consumer = self
         self.delays: DelayBuffer[Any] = DelayBuffer(self._due)
         self._read_offset = _Unread()
+        self._read_ahead = ReadAhead(
+            self.delivery.backlog, BACKLOG_BYTES, self.delivery.settings.max_poll_records
+        )
+        # Partitions of which the broker gave an error in place of records, and until when they are let be.
+        self._refused: dict[Any, float] = {}
         self._places = StartOffsets(self.delivery, self)
         # When the fetch loop last came round; it stands still while the group changes.
         self.polled_at = 0.0
@@ -154,48 +159,55 @@ class Consumer(driver.Consumer):
         return (records if self.flow_active else None), active
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> MutableMapping[Any, Any]:
-        now = int(time.time() * 1000)
-        due = self.delays.release(now)
-        if due:
-            return self._delivered(due)
-        wanted = {tp for tp in active_partitions or () if tp not in self.delays}
+        now = time.monotonic()
         next_due = self.delays.next_due()
         if next_due is not None:
-            timeout = min(timeout, max(0.0, (next_due - now) / 1000))
-        if not wanted:  # aiokafka takes an empty set for all partitions
-            await asyncio.sleep(max(timeout, 0.001))
-            return {}
+            timeout = min(timeout, max(0.0, next_due / 1000 - time.time()))
+        self._refused = {tp: until for tp, until in self._refused.items() if until > now}
+        wanted = [
+            Partition(tp.topic, tp.partition)
+            for tp in active_partitions or ()
+            if tp not in self.delays and tp not in self._refused
+        ]
+        shares = self._read_ahead.shares(wanted, self.delivery.ledger.pending(), now)
+        if len(shares) < len(wanted):
+            # What is not asked for now may be in a moment, and does not end a wait that is under way.
+            timeout = min(timeout, BACKLOG_PAUSE)
         epoch = self.delivery.ledger.epoch
-        fetched = await self._fetched(wanted, timeout)
+        if shares:
+            fetched = await self._thread.fetch(shares, timeout)
+        else:
+            await asyncio.sleep(max(timeout, 0.001))
+            fetched = Fetched()
         # The group may have changed meanwhile. What was fetched then must not count as delivered: Faust drops
         # it, and the partition's position would stand before it until the group changes again. It comes again:
         # nothing flows before a seek.
-        if fetched is None or not self.flow_active:
+        if not self.flow_active:
             return {}
         if epoch != self.delivery.ledger.epoch:
             await self.perform_seek()
             return {}
-        return self._admitted(fetched)
+        records = self._admitted(fetched)
+        await self._deal_with(fetched.errors)
+        return records if epoch == self.delivery.ledger.epoch else {}
 
-    async def _fetched(self, wanted: set[TP], timeout: float) -> Fetched | None:
-        """Fetch; None when the broker gave a reason in place of records, which was dealt with."""
-        try:
-            fetched: Fetched = await self._thread.getmany(wanted, timeout)
-        except TopicAuthorizationFailedError as error:
-            self.delivery.progress.complain(f"not allowed to read: {error}")
-            await asyncio.sleep(1)
-        except OffsetOutOfRangeError as error:
-            await self._places.reopen([Partition(*tp) for tp in error.args[0]])
-        except NoOffsetForPartitionError:  # asked for before the partition's place was found
-            pass
-        else:
-            return fetched
-        return None
+    async def _deal_with(self, errors: Mapping[Any, Exception]) -> None:
+        """Deal with what the broker gave in place of records; no other partition waits for that."""
+        out_of_range = []
+        for tp, error in errors.items():
+            if isinstance(error, OffsetOutOfRangeError):
+                out_of_range.append(Partition(*tp))
+            elif not isinstance(error, NoOffsetForPartitionError):  # asked before the place was found
+                self.delivery.progress.complain(f"cannot read {tp.topic}/{tp.partition}: {error!r}")
+                self._refused[tp] = time.monotonic() + _REFUSED_SECONDS
+        if out_of_range:
+            await self._places.reopen(out_of_range)
 
     def _admitted(self, fetched: Fetched) -> dict[Any, list[Any]]:
         """Park what is not due, and take the rest for delivered."""
         now = int(time.time() * 1000)
-        ready = {}
+        self._read_ahead.note(fetched.keys(), fetched.more, time.monotonic())
+        ready: dict[Any, list[Any]] = {**self.delays.release(now)}
         for tp, records in fetched.items():
             due = records
             if tp.topic in self.delivery.settings.topology.retries:
@@ -237,6 +249,8 @@ class Consumer(driver.Consumer):
             await self._open()
         ledger = self.delivery.ledger
         places = {partition: ledger.next(partition) or 0 for partition in ledger.assigned}
+        self._read_ahead.restart(places, time.monotonic())
+        self.delays.drop()  # what waits there comes again
         await self._thread.here(self._thread.go_to(places))
         if placing and turn != self._turn:  # else Faust would let records flow
             raise IllegalStateError("the group changes again")
@@ -290,6 +304,10 @@ class Consumer(driver.Consumer):
     def heard_recently(self) -> bool:
         """Whether the coordinator answered within the session timeout, so that we still count as alive."""
         return time.monotonic() - self._thread.heard_at < self.delivery.settings.session_timeout
+
+    def has_more(self, partition: Partition) -> bool:
+        """Whether the broker has records of a partition that could be read now."""
+        return self._read_ahead.more(partition) and partition not in self.delays
 
     def is_member(self) -> bool:
         """Whether the group still knows this worker, as far as it has heard."""

@@ -13,6 +13,7 @@ from fewnerd_stream.delivery.delay import DelayBuffer
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.transport import Consumer
 from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.delivery.read_ahead import ReadAhead
 from fewnerd_stream.delivery.state import State
 from fewnerd_stream.settings import load_settings
 
@@ -94,6 +95,7 @@ def consumer(tmp_path: Path, *assigned: TopicPartition, **settings: Any) -> Any:
     made.delivery = State(load_settings(health_file=tmp_path / "health.json", **settings), end)
     made._thread = Thread()
     made.delays = DelayBuffer(Consumer._due)
+    made._read_ahead = ReadAhead(100, 1_000_000, 64)
     made._places = StartOffsets(made.delivery, made)
     made.assignment = lambda: {TP(*tp) for tp in assigned}
     made._turn, made._generation, made._to_place = 1, 5, True

@@ -12,14 +12,17 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from fewnerd_stream.delivery.delay import DelayBuffer
-from fewnerd_stream.delivery.faust.thread import Fetched
+from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.transport import Consumer
 from fewnerd_stream.delivery.ledger import Ledger, Partition
+from fewnerd_stream.delivery.read_ahead import ReadAhead
 from fewnerd_stream.settings import load_settings
 from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from fewnerd_stream.delivery.read_ahead import Share
 
 IN = TopicPartition("raw-documents", 0)
 RETRY = TopicPartition("fewnerd-stream.raw-documents.retry.1", 0)
@@ -41,10 +44,10 @@ class Thread:
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
 
-    async def getmany(self, wanted: set[TopicPartition], _timeout: float) -> Fetched:
+    async def fetch(self, shares: Mapping[Any, Share], _timeout: float) -> Fetched:
         """Fetch."""
         self._meanwhile()
-        return Fetched({tp: [Read(7)] for tp in wanted}, dict.fromkeys(wanted, 9))
+        return Fetched({tp: [Read(7)] for tp in shares}, dict.fromkeys(shares, 9))
 
 
 def consumer(meanwhile: Callable[[Any], None]) -> Any:
@@ -55,6 +58,8 @@ def consumer(meanwhile: Callable[[Any], None]) -> Any:
     )
     made.delays = DelayBuffer(Consumer._due)
     made.flow_active = True
+    made._read_ahead = ReadAhead(100, 1_000_000, 64)
+    made._refused = {}
     made._active_partitions = {TP(*IN), TP(*RETRY)}
     made.perform_seek = AsyncMock()
     made._thread = Thread(lambda: meanwhile(made))
