@@ -111,7 +111,10 @@ class Settings(BaseSettings):
         3, ge=1, le=64, description="windows at work at a time; 2 or more keep the model busy"
     )
     max_poll_records: int = Field(
-        64, ge=1, le=10_000, description="most records of one partition in a round of reading; owned partitions take turns"
+        64,
+        ge=1,
+        le=10_000,
+        description="most records of a partition in a round of reading, in which all have their turn",
     )
 
     retry_delays: Annotated[tuple[float, ...], NoDecode] = Field(
