@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fewnerd_stream.contract.records import Partition
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-__all__ = ["Ledger", "Partition"]
+__all__ = ["Ledger", "Partition", "Pending"]
 
 
 class Pending(NamedTuple):
