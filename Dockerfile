@@ -27,7 +27,10 @@ RUN apt-get update \
 COPY --from=build /opt/fewnerd-stream /opt/fewnerd-stream
 ENV PATH=/opt/fewnerd-stream/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    FEWNERD_HTTP=0.0.0.0:9464
+# /metrics, /live and /ready.
+EXPOSE 9464
 USER 10001:10001
 WORKDIR /tmp
 STOPSIGNAL SIGTERM

@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kafka)
         if asked & {*_KAFKA, "broker"}:
             item.add_marker(pytest.mark.stream)
+        if "deploy" in item.path.relative_to(Path(__file__).parent).parts:
+            item.add_marker(pytest.mark.deploy)
         if "recipe" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.recipe)
 

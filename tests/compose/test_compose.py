@@ -186,3 +186,28 @@ def test_the_image_is_made_of_files_that_are_sent(dockerfile: list[tuple[str, st
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied == allowed
     assert "demo" not in PROJECT["dependencies"]
+
+
+def test_what_observes_is_asked_for(services: dict[str, dict[str, Any]]) -> None:
+    """Prometheus and Grafana come with their profile only, mount files that exist, and are open to this host alone."""
+    observing = {name: service for name, service in services.items() if "profiles" in service}
+    assert set(observing) == {"prometheus", "grafana"}
+    for service in observing.values():
+        assert service["profiles"] == ["observe"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        mounted = [volume.split(":")[0] for volume in service["volumes"] if volume.startswith(".")]
+        assert mounted
+        assert all((ROOT / path).exists() for path in mounted)
+
+
+def test_prometheus_finds_the_workers(
+    services: dict[str, dict[str, Any]], dockerfile: list[tuple[str, str]]
+) -> None:
+    """It asks every replica on the port that the worker answers on, which is the image's."""
+    port = int(services["worker"]["environment"]["FEWNERD_HTTP"].rpartition(":")[2])
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    [job] = config["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+    assert (found["names"], found["port"]) == (["worker"], port)
+    assert ("EXPOSE", str(port)) in dockerfile
+    assert f"FEWNERD_HTTP=0.0.0.0:{port}" in " ".join(rest for word, rest in dockerfile if word == "ENV")
