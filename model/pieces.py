@@ -1,8 +1,8 @@
 """Texts to word pieces, in arrays: what the graph reads, and where each word stands in its text.
 
 A word's pieces depend on nothing but the run of non-whitespace characters it stands in. So each distinct
-run is split and tokenized once and kept in a table; a text is then a few array look-ups, which takes a
-tenth of the time of tokenizing it anew.
+run of bounded length is split and tokenized once and kept in a table of bounded size; a text is then a few
+array look-ups, which takes a tenth of the time of tokenizing it anew.
 """
 
 from __future__ import annotations
@@ -11,32 +11,36 @@ import dataclasses
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from model.case import case_classes
-from model.words import Word, sides, split_chunk
+from model.table import Table, before
+from model.words import SIDE, Sides, Word, sides, split_chunk, without_long_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
 
-_Item = TypeVar("_Item", bound=np.generic)
 _OTHER_SPACE: Final = re.compile(r"[^\S ]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BLANK_LINE: Final = re.compile(r"\n[^\S\n]*\n|\r[^\S\r\n]*\r|[\u2029\f]")
-# Past these a table is thrown away and begun anew: about 15 MB, at English averages.
-_MOST_CHUNKS: Final = 65_536
-_MOST_PIECES: Final = 262_144
-# ReplayedOffsets a chunk that ends its text; no chunk holds a space.
+# Past this the table of the chunks met is thrown away and begun anew.
+_MOST_BYTES: Final = 24 * 2**20
+# Longer chunks, and texts with more than this that is new, in code points, go into no table that is kept.
+_LONGEST_KEY: Final = 256
+_MOST_NEW: Final = 131_072
+# Marks a chunk that ends its text; no chunk holds a space.
 _LAST: Final = " "
 # New chunks added in one go: what they need on the way, lists of tuples, is dear in large numbers.
 _KEYS_AT_ONCE: Final = 2048
+_WORDS_AT_ONCE: Final = 4096
 # Words tokenized in one call.
 _WORDS_A_CALL: Final = 512
 
@@ -66,55 +70,8 @@ class Pieces:
     apart: npt.NDArray[np.bool_]
 
 
-class _Table:
-    """Every chunk met so far, with its pieces and words, in flat arrays that only grow."""
-
-    def __init__(self) -> None:
-        self.index: dict[str, int] = {}
-        # Per chunk: length in code points, first piece, pieces, first word, words, and its three `Sides`.
-        self.chunks = np.zeros((8, 1024), np.int64)
-        # Per word: its first piece's place within the chunk, start and end within the chunk.
-        self.words = np.zeros((3, 1024), np.int64)
-        self.ids = np.zeros(2048, np.int32)
-        self.used_words = self.used_pieces = 0
-
-    @property
-    def full(self) -> bool:
-        return len(self.index) > _MOST_CHUNKS or self.used_pieces > _MOST_PIECES
-
-    def add(self, keys: Sequence[str], facts: Ints, words: Sequence[int], places: Ints, ids: Ints) -> None:
-        """Add chunks: lengths and sides [4, keys], words each has, and of each word what `_read` makes."""
-        here = len(self.index)
-        word_counts = np.array(words, np.int64)
-        piece_counts = np.zeros(len(keys), np.int64)
-        owner = np.repeat(np.arange(len(keys)), word_counts)
-        np.add.at(piece_counts, owner, places[3])
-        self.chunks = _grown(self.chunks, here + len(keys))
-        self.words = _grown(self.words, self.used_words + places.shape[1])
-        self.ids = _grown(self.ids, self.used_pieces + ids.size)
-        fresh = self.chunks[:, here : here + len(keys)]
-        fresh[0], fresh[5:] = facts[0], facts[1:]
-        fresh[1] = self.used_pieces + np.cumsum(piece_counts) - piece_counts
-        fresh[2] = piece_counts
-        fresh[3] = self.used_words + np.cumsum(word_counts) - word_counts
-        fresh[4] = word_counts
-        new_words = self.words[:, self.used_words : self.used_words + places.shape[1]]
-        new_words[0] = places[0] - (fresh[1] - self.used_pieces)[owner]
-        new_words[1:] = places[1:3]
-        self.ids[self.used_pieces : self.used_pieces + ids.size] = ids
-        self.used_words += places.shape[1]
-        self.used_pieces += ids.size
-        # Last, so that a thread which finds a chunk finds its arrays filled.
-        self.index.update(zip(keys, range(here, here + len(keys)), strict=True))
-
-
-def _grown(array: npt.NDArray[_Item], size: int) -> npt.NDArray[_Item]:
-    """Return the array, or a copy of it at least twice as long when ``size`` columns do not fit."""
-    if size <= array.shape[-1]:
-        return array
-    larger = np.zeros((*array.shape[:-1], max(size, 2 * array.shape[-1])), array.dtype)
-    larger[..., : array.shape[-1]] = array
-    return larger
+def _silent() -> None:
+    """Tell nobody."""
 
 
 class Encoder:
@@ -130,56 +87,93 @@ class Encoder:
         # "[SEP]" in a text is five characters and a word, not the end of the input.
         self._tokenizer.encode_special_tokens = True
         self._vocabulary = vocabulary if case_classes else 0
-        self._table = _Table()
+        self._table = Table()
         self._lock = threading.Lock()
 
-    def encode(self, texts: Sequence[str]) -> Pieces:
-        """Return the texts' pieces and words; any text will do, unpaired surrogates and NUL included."""
-        keys: list[str] = []
-        counts: list[int] = []
+    def encode(self, texts: Sequence[str], beat: Callable[[], None] = _silent) -> Pieces:
+        """Return the texts' pieces and words; any text will do, unpaired surrogates and NUL included.
+
+        ``beat`` is called again and again while a long text is read, to show that it goes on.
+        """
+        plain: list[str] = []
         blank: list[tuple[int, int]] = []
         for number, given in enumerate(texts):
-            text = _plain(given)
-            chunks = text.rstrip().split(" ")
-            if "." in chunks[-1]:
-                chunks[-1] += _LAST
-            keys.extend(chunks)
-            counts.append(len(chunks))
+            text, gaps = _plain(given)
+            plain.append(text)
             if given is not text:
                 blank.extend((number, match.end()) for match in _BLANK_LINE.finditer(given))
-        table, found = self._find(keys)
-        return _gather(table, found, np.array(counts, np.int64), blank)
+                blank.extend((number, end) for end in gaps)
+        joined = " ".join(plain)
+        keys = joined.split()
+        spaces = np.frombuffer(joined.encode("utf-32-le"), "<u4") == ord(" ")
+        starts = np.flatnonzero(~spaces & np.append(True, spaces[:-1])[: spaces.size])
+        # A space follows each text, here and in `joined`.
+        text_at = before(np.array([len(text) + 1 for text in plain], np.int64))
+        chunks = np.searchsorted(starts, text_at)
+        for last in (chunks[1:] - 1)[np.diff(chunks) > 0].tolist():
+            if "." in keys[last]:
+                keys[last] += _LAST
+        table, found = self._find(keys, beat)
+        starts -= np.repeat(text_at[:-1], np.diff(chunks))
+        return _gather(table, found, starts, chunks, blank)
 
-    def _find(self, keys: Sequence[str]) -> tuple[_Table, Ints]:
-        """Return the table and each key's index in it, adding those that are new."""
+    def _find(self, keys: Sequence[str], beat: Callable[[], None]) -> tuple[Table, Ints]:
+        """Return a table and each key's index in it, adding those that are new to it."""
         table = self._table
         indices = list(map(table.index.get, keys))
-        if None in indices:
+        if None not in indices:
+            return table, np.array(indices, np.int64)
+        # What is long comes once; a text of nothing but news would drive out all that comes again.
+        new = [key for key in dict.fromkeys(keys) if key not in table.index]
+        sizes = list(map(len, new))
+        if max(sizes) > _LONGEST_KEY or sum(sizes) > _MOST_NEW:
+            table = Table()
+            self._fill(table, list(dict.fromkeys(keys)), beat)
+        else:
             with self._lock:
-                if self._table.full:
-                    self._table = _Table()
                 table = self._table
-                new = [key for key in dict.fromkeys(keys) if key not in table.index]
-                for first in range(0, len(new), _KEYS_AT_ONCE):
-                    self._add(table, new[first : first + _KEYS_AT_ONCE])
-            indices = list(map(table.index.get, keys))
-        return table, np.array(indices, np.int64)
+                self._fill(table, [key for key in dict.fromkeys(keys) if key not in table.index], beat)
+                if table.bytes > _MOST_BYTES:
+                    self._table = Table()
+        return table, np.array(list(map(table.index.get, keys)), np.int64)
 
-    def _add(self, table: _Table, keys: Sequence[str]) -> None:
-        facts: list[tuple[int, ...]] = []
+    def _fill(self, table: Table, keys: Sequence[str], beat: Callable[[], None]) -> None:
+        for first in range(0, len(keys), _KEYS_AT_ONCE):
+            self._add(table, keys[first : first + _KEYS_AT_ONCE], beat)
+
+    def _add(self, table: Table, keys: Sequence[str], beat: Callable[[], None]) -> None:
+        facts: list[Sides] = []
+        counts: list[int] = []
+        read: list[tuple[Ints, Ints, npt.NDArray[np.bool_]]] = []
         words: list[Word] = []
-        counts = []
         for key in keys:
             chunk = key.removesuffix(_LAST)
-            of_key = split_chunk(chunk, last=chunk is not key)
-            facts.append((len(chunk), *sides(chunk, of_key)))
-            words.extend(of_key)
-            counts.append(len(of_key))
-        places, ids, kept = self._read(words)
+            tail: deque[Word] = deque(maxlen=SIDE)
+            count = 0
+            for word in split_chunk(chunk, last=chunk is not key):
+                tail.append(word)
+                words.append(word)
+                count += 1
+                if len(words) == _WORDS_AT_ONCE:
+                    read.append(self._read(words))
+                    words.clear()
+                    beat()
+            facts.append(sides(chunk, tail))
+            counts.append(count)
+        read.append(self._read(words))
+        beat()
+        before_part = np.cumsum([0, *(ids.size for _, ids, _ in read)])
+        for (places, _, _), so_far in zip(read, before_part.tolist(), strict=False):
+            places[0] += so_far
+        kept = np.concatenate([part for _, _, part in read])
         # A word that leaves no piece (control characters only) is none: nothing can be said of it.
         owner = np.repeat(np.arange(len(keys)), counts)[kept]
         table.add(
-            keys, np.array(facts, np.int64).T, np.bincount(owner, minlength=len(keys)).tolist(), places, ids
+            keys,
+            np.array(facts, np.bool_).T,
+            np.bincount(owner, minlength=len(keys)),
+            np.concatenate([part for part, _, _ in read], axis=1),
+            np.concatenate([part for _, part, _ in read]),
         )
 
     def _read(self, words: Sequence[Word]) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
@@ -214,29 +208,41 @@ class Encoder:
         return places, all_ids, kept
 
 
-def _plain(text: str) -> str:
-    """Return the text with spaces for all whitespace and no unpaired surrogate, code point for code point."""
+def _plain(given: str) -> tuple[str, list[int]]:
+    """Return a text to be read in another's stead, code point for code point, and what it has apart.
+
+    It has spaces for all whitespace and for the middle of long runs of marks, which end at the places returned,
+    and no unpaired surrogate.
+    """
+    text = given
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
             text = _SURROGATE.sub("\ufffd", text)
-    return _OTHER_SPACE.sub(" ", text) if _OTHER_SPACE.search(text) else text
+    text, gaps = without_long_runs(text)
+    return (_OTHER_SPACE.sub(" ", text) if _OTHER_SPACE.search(text) else text), gaps
 
 
-def _gather(table: _Table, found: Ints, counts: Ints, blank: Sequence[tuple[int, int]]) -> Pieces:
-    """Put the texts' arrays together; text ``t`` has the next ``counts[t]`` of the chunks ``found``."""
-    sizes, piece_at, pieces, word_at, words, ends, begins, closes = table.chunks[:, found]
-    pieces_before, words_before = _before(pieces), _before(words)
-    # Within a text, each chunk is followed by one whitespace character.
-    chunk_at = _before(sizes + 1)[:-1]
-    bounds = _before(counts)
-    chunk_at -= np.repeat(chunk_at[bounds[:-1]], counts)
+def _gather(table: Table, found: Ints, starts: Ints, bounds: Ints, blank: Sequence[tuple[int, int]]) -> Pieces:
+    """Put the texts' arrays together.
+
+    Args:
+        table: knows all their chunks.
+        found: each chunk's index in it, [chunks].
+        starts: where each chunk begins in its text, [chunks].
+        bounds: text ``t`` has the chunks ``bounds[t]:bounds[t + 1]``.
+        blank: texts, and places in them that part what is before from what is behind.
+    """
+    piece_at, pieces, word_at, words = table.chunks[:4, found]
+    ends, begins, closes = table.sides[:, found]
+    pieces_before, words_before = before(pieces), before(words)
     ids = table.ids[_ranges(piece_at, pieces, pieces_before)]
-    place, start, end = table.words[:, _ranges(word_at, words, words_before)]
+    place, start, end = table.words[:, _ranges(word_at, words, words_before)].astype(np.int64)
     text_words = words_before[bounds]
-    start += np.repeat(chunk_at, words)
-    end += np.repeat(chunk_at, words)
+    chunk_at = np.repeat(starts, words)
+    start += chunk_at
+    end += chunk_at
     apart = np.zeros(start.size + 1, np.bool_)
     apart[text_words[:-1]] = True
     for text, position in blank:
@@ -246,19 +252,14 @@ def _gather(table: _Table, found: Ints, counts: Ints, blank: Sequence[tuple[int,
             apart[word] = True
     apart = apart[:-1]
     sentence = apart.copy()
-    # Chunks without words (of adjoining spaces) are looked over.
+    # Chunks without words (control characters only) are looked over.
     spoken = np.flatnonzero(words)
-    ended = ends[spoken] > 0
-    ended[1:] |= (closes[spoken[1:]] > 0) & ended[:-1]
-    beginning = spoken[1:][ended[:-1] & (begins[spoken[1:]] > 0)]
+    ended = ends[spoken]
+    ended[1:] |= closes[spoken[1:]] & ended[:-1]
+    beginning = spoken[1:][ended[:-1] & begins[spoken[1:]]]
     sentence[words_before[beginning]] = True
     first_piece = place + np.repeat(pieces_before[:-1], words)
     return Pieces(ids, pieces_before[bounds], text_words, first_piece, start, end, sentence, apart)
-
-
-def _before(counts: Ints) -> Ints:
-    """Return how much comes before each, and at the end the sum."""
-    return np.concatenate(([0], np.cumsum(counts)))
 
 
 def _ranges(starts: Ints, counts: Ints, before: Ints) -> Ints:

@@ -12,7 +12,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
 
 # A run of whitespace-free text falls into these; what is none of the first lines is a word's core.
 _PARTS: Final = re.compile(
@@ -71,6 +71,12 @@ _READ_AS: Final = {
 # Of a longer word the tokenizer reads this much. The word's label is asked at its first piece, and a megabyte of
 # dashes or of a path's parts would be a million pieces of no use to its neighbours.
 _LONGEST_READ: Final = 512
+# A run of marks longer than this names nothing; so much is read of it at either end.
+_LONGEST_RUN: Final = 64
+_READ_OF_A_RUN: Final = 16
+_LONG_RUN: Final = re.compile(rf"[\W_]{{{_LONGEST_RUN + 1},}}")
+# More closing marks than this do not come at a chunk's end, as `without_long_runs` leaves it.
+SIDE: Final = _LONGEST_RUN + 1
 
 
 _SENTENCE_END: Final = frozenset({".", "!", "?", "…", "...", "?!", "!!"})
@@ -94,15 +100,16 @@ class Word(NamedTuple):
     read: str
 
 
-def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
-    """Split a run of text without whitespace into words, in order; they never overlap.
+def split_chunk(chunk: str, *, last: bool = False) -> Iterator[Word]:
+    """Yield the words of a run of text without whitespace, in order; they never overlap.
 
     Args:
         chunk: text without whitespace, possibly empty.
         last: whether the text ends with this chunk, so that its last period ends a sentence.
     """
     if chunk.isalnum():
-        return [Word(0, len(chunk), chunk[:_LONGEST_READ])]
+        yield Word(0, len(chunk), chunk[:_LONGEST_READ])
+        return
     words: list[Word] = []
     for match in _PARTS.finditer(chunk):
         start, end = match.span()
@@ -111,23 +118,51 @@ def split_chunk(chunk: str, *, last: bool = False) -> list[Word]:
         else:
             final = last and _CLOSING.fullmatch(chunk, end) is not None
             _split_core(chunk, start, end, words, final=final)
-    return words
+        yield from words
+        words.clear()
 
 
-def sides(chunk: str, words: Sequence[Word]) -> Sides:
+def without_long_runs(text: str) -> tuple[str, list[int]]:
+    """Put spaces for the middle of each long run of what is neither letter nor digit.
+
+    A ruler, dot leaders, a megabyte of brackets: each mark would be a word of its own, name nothing, and cost as
+    much as any. The first and the last few of such a run are read as they are.
+
+    Returns:
+        The text, as long as before, and where each middle ended: what follows is apart from what was before.
+    """
+    ends: list[int] = []
+
+    def shortened(match: re.Match[str]) -> str:
+        run = match[0]
+        middle = run[_READ_OF_A_RUN:-_READ_OF_A_RUN]
+        if middle.isspace():
+            return run
+        ends.append(match.end() - _READ_OF_A_RUN)
+        return run[:_READ_OF_A_RUN] + " " * len(middle) + run[-_READ_OF_A_RUN:]
+
+    return _LONG_RUN.sub(shortened, text), ends
+
+
+def sides(chunk: str, words: Iterable[Word]) -> Sides:
     """Return whether sentences end and begin at a chunk's two sides.
 
     ``U.S.`` ends none, as its period belongs to the word, and ``5`` after ``No.`` begins none: rather is an
     end missed than seen where there is none.
+
+    Args:
+        chunk: text without whitespace.
+        words: its words, or the last `SIDE` of them.
     """
     texts = [chunk[word.start : word.end] for word in words]
+    some = bool(texts)
     while texts and _CLOSES.issuperset(texts[-1]):
         texts.pop()
     first = chunk.lstrip(_OPENS)[:1]
     return Sides(
         ends=bool(texts) and texts[-1] in _SENTENCE_END,
         begins=first.isalpha() and not first.islower(),
-        closes=bool(words) and not texts,
+        closes=some and not texts,
     )
 
 

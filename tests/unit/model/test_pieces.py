@@ -157,15 +157,80 @@ def test_a_blank_line_is_one_however_it_is_written(encoder: Encoder, gap: str) -
 
 
 def test_a_full_table_begins_anew(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table's size is bounded, and what it forgets is read again alike."""
-    monkeypatch.setattr(module, "_MOST_CHUNKS", 5)
+    """What is kept is bounded in bytes, and what is forgotten is read again alike."""
+    monkeypatch.setattr(module, "_MOST_BYTES", 120_000)
     bundle = open_bundle(small)
     encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
     before = encoder.encode(["a b s berlin"])
-    for number in range(20):
-        encoder.encode([f"a{number} b{number} s{number}"])
-        assert len(encoder._table.index) <= 5 + 3
+    kept: list[int] = []
+    for number in range(200):
+        encoder.encode([" ".join(f"{'ab' * 20}{number}-{each}" for each in range(10))])
+        assert encoder._table.bytes <= 120_000
+        kept.append(len(encoder._table.index))
+    assert max(kept) > 100
+    assert min(kept[20:]) < 20
     assert encoder.encode(["a b s berlin"]).ids.tolist() == before.ids.tolist()
+
+
+@pytest.mark.parametrize("chunk", ["x", "\U00020000", "a-", "a(", "1,", "\u0301b"])
+def test_the_table_keeps_no_long_chunk(small: Path, chunk: str) -> None:
+    """However many documents of one endless word come, nothing of them is kept; their words are as exact."""
+    bundle = open_bundle(small)
+    encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
+    encoder.encode(["a b"])
+    size = encoder._table.bytes
+    for number in range(5):
+        text = f"berlin {number:03}{chunk * 40_000} b"
+        words = whole(encoder, text)
+        assert (words[0], words[-1]) == ((0, 6), (len(text) - 1, len(text)))
+    assert encoder._table.bytes < size + 2_000
+    assert encoder._table.index.keys() <= {"a", "b", "berlin"}
+
+
+def test_a_text_of_nothing_but_news_drives_out_nothing(small: Path) -> None:
+    """A megabyte of distinct short words goes through a table of its own."""
+    bundle = open_bundle(small)
+    encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
+    encoder.encode(["a b berlin"])
+    size = encoder._table.bytes
+    pieces = encoder.encode([" ".join(f"b{number}" for number in range(100_000))])
+    assert pieces.start.size == 100_000
+    assert encoder._table.bytes == size
+    assert encoder._table.index.keys() == {"a", "b", "berlin"}
+
+
+def test_reading_a_long_text_shows_that_it_goes_on(encoder: Encoder) -> None:
+    """There is a sign of life for every few thousand words, in one chunk or in many."""
+    for text in ("a(" * 20_000, " ".join(f"b{number}" for number in range(40_000))):
+        beats: list[int] = []
+        encoder.encode([text], lambda beats=beats: beats.append(1))  # type: ignore[misc]
+        assert len(beats) >= 9
+
+
+@pytest.mark.parametrize(
+    "run", ["(" * 70_000, "( " * 30_000, "()[]" * 20_000, "-" * 5000, "= " * 5000, "😀" * 999, "\n.\n" * 999, "@," * 500]
+)
+def test_of_a_long_run_of_marks_only_the_ends_are_read(encoder: Encoder, run: str) -> None:
+    """However long a run of neither letters nor digits is, it costs next to nothing, and parts its two sides."""
+    text = f"a berlin {run} berlin a"
+    pieces = encoder.encode([text])
+    assert pieces.ids.size <= 4 + 2 * 17
+    places = list(zip(pieces.start.tolist(), pieces.end.tolist(), strict=True))
+    assert places[:2] == [(0, 1), (2, 8)]
+    assert places[-2:] == [(len(text) - 8, len(text) - 2), (len(text) - 1, len(text))]
+    assert pieces.apart[1:].any()
+
+
+def test_a_short_run_of_marks_is_read_whole(encoder: Encoder) -> None:
+    """Up to 64 marks are words like any other."""
+    assert len(whole(encoder, "a " + "(" * 60 + " b")) == 62
+
+
+def test_spaces_cost_nothing(encoder: Encoder) -> None:
+    """A megabyte of spaces between two words leaves two words, and no break where there is no blank line."""
+    pieces = encoder.encode(["a" + " " * 1_000_000 + "b"])
+    assert pieces.start.tolist() == [0, 1_000_001]
+    assert pieces.apart.tolist() == [True, False]
 
 
 @given(texts)

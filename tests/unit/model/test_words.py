@@ -113,7 +113,7 @@ def test_invisible_characters_at_a_words_ends_are_not_of_it() -> None:
 )
 def test_words_are_in_order_within_the_chunk_and_lose_no_letter(chunk: str) -> None:
     """Words never overlap, and what stands between them is neither letter nor digit."""
-    words = split_chunk(chunk)
+    words = list(split_chunk(chunk))
     ends = [0, *(word.end for word in words)]
     starts = [*(word.start for word in words), len(chunk)]
     for end, start in zip(ends, starts, strict=True):
