@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
+
 from model.bundle import FUSED, GRAPH, WEIGHTS_KEY, Bundle, BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
     import onnxruntime
 
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 _INPUTS: Final = ("attention_mask", "input_ids")
 
 
+class ScoresError(RuntimeError):
+    """The graph gave scores that mean nothing: not numbers, infinite, or of another number than asked for."""
+
+
 class Graph:
     """A session that any number of threads may call at once."""
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, labels: int) -> None:
         self._session = session
+        self._labels = labels
         self.fused = len(session.get_inputs()) > len(_INPUTS)
 
     @classmethod
@@ -43,7 +49,7 @@ class Graph:
             with contextlib.suppress(Exception):
                 session = _open(fused)
                 if session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) == weights:
-                    return cls(session)
+                    return cls(session, len(bundle.labels))
         try:
             session = _open(path)
         except Exception as error:
@@ -60,7 +66,7 @@ class Graph:
             raise BundleError(
                 f"{path}: gives {last} scores a piece; config.json names {len(bundle.labels)} labels"
             )
-        return cls(session)
+        return cls(session, len(bundle.labels))
 
     def scores(self, ids: Ints, mask: Ints, words: Ints) -> Floats:
         """Return the scores of some pieces of a batch, [words, labels].
@@ -69,14 +75,23 @@ class Graph:
             ids: [batch, length].
             mask: 1 where there is a piece and 0 where there is padding, [batch, length].
             words: places in batch x length of the pieces wanted, [words].
+
+        Raises:
+            ScoresError: they are no finite numbers, or not one for each word and label.
         """
         feed = {"input_ids": ids, "attention_mask": mask}
         scores: Floats
         if self.fused:
             (scores,) = self._session.run(["logits"], feed | {"words": words})
-            return scores
-        (logits,) = self._session.run(["logits"], feed)
-        scores = logits.reshape(-1, logits.shape[-1])[words]
+        else:
+            (logits,) = self._session.run(["logits"], feed)
+            if logits.shape != (*ids.shape, self._labels):
+                raise ScoresError(f"the model's scores are {logits.shape}, not {(*ids.shape, self._labels)}")
+            scores = logits.reshape(-1, self._labels)[words]
+        if scores.shape != (words.size, self._labels):
+            raise ScoresError(f"the model's scores are {scores.shape}, not {(words.size, self._labels)}")
+        if not np.isfinite(scores).all():
+            raise ScoresError("the model's scores are not finite: its weights are broken, or it overflows")
         return scores
 
 

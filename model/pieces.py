@@ -18,13 +18,16 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from model.case import case_classes
+from model.pool import silent
 from model.table import Table, before
 from model.words import SIDE, Sides, Word, sides, split_chunk, without_long_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from model.pool import Beat
 
     Ints = npt.NDArray[np.int64]
 
@@ -70,10 +73,6 @@ class Pieces:
     apart: npt.NDArray[np.bool_]
 
 
-def _silent() -> None:
-    """Tell nobody."""
-
-
 class Encoder:
     """Turns texts into pieces; threads may share one."""
 
@@ -90,7 +89,7 @@ class Encoder:
         self._table = Table()
         self._lock = threading.Lock()
 
-    def encode(self, texts: Sequence[str], beat: Callable[[], None] = _silent) -> Pieces:
+    def encode(self, texts: Sequence[str], beat: Beat = silent) -> Pieces:
         """Return the texts' pieces and words; any text will do, unpaired surrogates and NUL included.
 
         ``beat`` is called again and again while a long text is read, to show that it goes on.
@@ -117,7 +116,7 @@ class Encoder:
         starts -= np.repeat(text_at[:-1], np.diff(chunks))
         return _gather(table, found, starts, chunks, blank)
 
-    def _find(self, keys: Sequence[str], beat: Callable[[], None]) -> tuple[Table, Ints]:
+    def _find(self, keys: Sequence[str], beat: Beat) -> tuple[Table, Ints]:
         """Return a table and each key's index in it, adding those that are new to it."""
         table = self._table
         indices = list(map(table.index.get, keys))
@@ -137,11 +136,11 @@ class Encoder:
                     self._table = Table()
         return table, np.array(list(map(table.index.get, keys)), np.int64)
 
-    def _fill(self, table: Table, keys: Sequence[str], beat: Callable[[], None]) -> None:
+    def _fill(self, table: Table, keys: Sequence[str], beat: Beat) -> None:
         for first in range(0, len(keys), _KEYS_AT_ONCE):
             self._add(table, keys[first : first + _KEYS_AT_ONCE], beat)
 
-    def _add(self, table: Table, keys: Sequence[str], beat: Callable[[], None]) -> None:
+    def _add(self, table: Table, keys: Sequence[str], beat: Beat) -> None:
         facts: list[Sides] = []
         counts: list[int] = []
         read: list[tuple[Ints, Ints, npt.NDArray[np.bool_]]] = []
@@ -224,7 +223,9 @@ def _plain(given: str) -> tuple[str, list[int]]:
     return (_OTHER_SPACE.sub(" ", text) if _OTHER_SPACE.search(text) else text), gaps
 
 
-def _gather(table: Table, found: Ints, starts: Ints, bounds: Ints, blank: Sequence[tuple[int, int]]) -> Pieces:
+def _gather(
+    table: Table, found: Ints, starts: Ints, bounds: Ints, blank: Sequence[tuple[int, int]]
+) -> Pieces:
     """Put the texts' arrays together.
 
     Args:
@@ -255,7 +256,8 @@ def _gather(table: Table, found: Ints, starts: Ints, bounds: Ints, blank: Sequen
     # Chunks without words (control characters only) are looked over.
     spoken = np.flatnonzero(words)
     ended = ends[spoken]
-    ended[1:] |= closes[spoken[1:]] & ended[:-1]
+    # A quote that is closed after a sentence's end belongs to it, but to none of another text.
+    ended[1:] |= closes[spoken[1:]] & ended[:-1] & ~apart[words_before[spoken[1:]]]
     beginning = spoken[1:][ended[:-1] & begins[spoken[1:]]]
     sentence[words_before[beginning]] = True
     first_piece = place + np.repeat(pieces_before[:-1], words)

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Job = Callable[[], None]
+# What is called again and again while work goes on, as a sign of life; any thread may call it.
+Beat = Callable[[], None]
+
+
+def silent() -> None:
+    """Be the beat that nobody listens to."""
 
 
 class PoolClosedError(RuntimeError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from model import decode, windows
-from model.pool import PoolClosedError
+from model.pool import PoolClosedError, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from model.bundle import Bundle
     from model.pieces import Pieces
-    from model.pool import Pool
+    from model.pool import Beat, Pool
     from model.tagger import Entity
     from model.windows import Window
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # Texts, and code points, that are tokenized, batched and decoded together.
 CHUNK_TEXTS: Final = 256
 CHUNK_LENGTH: Final = 262_144
+# Undecided words that are decoded in one go, and the most of a chain without end: no name is as long.
+_DECODED_AT_ONCE: Final = 8192
+_LONGEST_CHAIN: Final = 65_536
 
 
 class Steps(Protocol):
@@ -35,8 +38,8 @@ class Steps(Protocol):
 
     bundle: Bundle
 
-    def encode(self, texts: Sequence[str]) -> Pieces:
-        """Tokenize."""
+    def encode(self, texts: Sequence[str], beat: Beat) -> Pieces:
+        """Tokenize; call ``beat`` meanwhile."""
 
     def batches(self, pieces: Pieces) -> list[list[Window]]:
         """Group the windows over all texts, longest first."""
@@ -53,8 +56,12 @@ class Steps(Protocol):
 class Chunk:
     """Some texts: tokenized and batched, inferred batch by batch, decoded by whoever finishes the last."""
 
-    def __init__(self, steps: Steps, pool: Pool, board: BatchQueue, texts: Sequence[str]) -> None:
+    def __init__(
+        self, steps: Steps, pool: Pool, board: BatchQueue, texts: Sequence[str], beat: Beat = silent
+    ) -> None:
         self._steps, self._pool, self._board, self._texts = steps, pool, board, texts
+        # Called after each step, so that what is slow can be told from what hangs.
+        self.beat = beat
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._failure: BaseException | None = None
@@ -95,12 +102,18 @@ class Chunk:
         words = np.concatenate([part for part, _ in self._parts])[order]
         logits = np.concatenate([part for _, part in self._parts])[order]
         self._parts.clear()
-        self._found = self._steps.entities(self._texts, self.pieces, words, logits)
+        found: list[list[Entity]] = [[] for _ in self._texts]
+        for first, past in decoded_at_once(words, self.pieces.apart):
+            part = self._steps.entities(self._texts, self.pieces, words[first:past], logits[first:past])
+            for of_text, more in zip(found, part, strict=True):
+                of_text.extend(more)
+            self.beat()
+        self._found = found
         self._done.set()
 
     def _prepare(self) -> None:
         try:
-            self.pieces = self._steps.encode(self._texts)
+            self.pieces = self._steps.encode(self._texts, self.beat)
             self.groups = self._steps.batches(self.pieces)[::-1]
             self.lengths = [max(window.end - window.start for window in group) + 2 for group in self.groups]
             self._left = len(self.groups)
@@ -123,6 +136,7 @@ class Chunk:
             rows = decode.undecided(logits, self._steps.bundle.decoding)
             begin = 0
             for slab, group in batch:
+                slab.beat()
                 words = np.concatenate([np.arange(window.word, window.past) for window in group])
                 own = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + words.size)]
                 slab.deliver(words[own - begin], logits[own])
@@ -179,6 +193,24 @@ class BatchQueue:
                         break
             self._slabs = [each for each in self._slabs if each.groups]
             return batch
+
+
+def decoded_at_once(words: Ints, apart: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Cut undecided words into runs to decode one after the other: between chains, or where one never ends.
+
+    Args:
+        words: the words' indices, increasing.
+        apart: whether a word is parted from the one before, for all words.
+    """
+    between = np.append(np.flatnonzero((np.diff(words) != 1) | apart[words[1:]]) + 1, words.size)
+    first = 0
+    while first < words.size:
+        place = int(np.searchsorted(between, first + _DECODED_AT_ONCE, side="right"))
+        # The last boundary within reach, or else the first beyond it.
+        past = int(between[place - 1]) if place and between[place - 1] > first else int(between[place])
+        past = min(past, first + _LONGEST_CHAIN)
+        yield first, past
+        first = past
 
 
 def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -15,7 +15,7 @@ from model.bundle import Bundle, ModelInfo, open_bundle
 from model.cores import permitted_cores
 from model.graph import Graph
 from model.pieces import Encoder, Pieces
-from model.pool import Pool
+from model.pool import Pool, silent
 from model.queue import BatchQueue, Chunk, parts
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy.typing as npt
+
+    from model.pool import Beat
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
@@ -103,13 +105,18 @@ class Tagger:
                 raise
         return tagger
 
-    def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
+    def tag(self, texts: Sequence[str], beat: Beat = silent) -> list[list[Entity]]:
         """Return each text's entities in their order; what a text gets depends on nothing but itself.
+
+        Args:
+            texts: any texts.
+            beat: called after each step on them, from any thread: while it is, the work goes on.
 
         Raises:
             PoolClosedError: the tagger is closed.
+            ScoresError: the model's scores mean nothing.
         """
-        return [entities for slab in self._slabs(texts) for entities in slab.collect()]
+        return [entities for slab in self._slabs(texts, beat) for entities in slab.collect()]
 
     def log_probabilities(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.int64], Floats]]:
         """Return each text's words, [words, 2] code points, and their log-probabilities [words, labels].
@@ -145,12 +152,12 @@ class Tagger:
         """Close it."""
         self.close()
 
-    def _slabs(self, texts: Sequence[str]) -> Iterator[Chunk]:
+    def _slabs(self, texts: Sequence[str], beat: Beat) -> Iterator[Chunk]:
         """Yield the texts' slabs in order, each begun while the one before it still runs."""
         begun: deque[Chunk] = deque()
         try:
             for part in parts(texts):
-                begun.append(Chunk(self, self._pool, self._board, part))
+                begun.append(Chunk(self, self._pool, self._board, part, beat))
                 if len(begun) > 1 + self.threads // 2:
                     yield begun.popleft()
             while begun:
@@ -172,9 +179,9 @@ class Tagger:
         groups = windows.batches(lengths, windows.BATCH_PIECES)
         return [[all_windows[index] for index in group] for group in groups]
 
-    def encode(self, texts: Sequence[str]) -> Pieces:
-        """Return the texts' pieces and words."""
-        return self._encoder.encode(texts)
+    def encode(self, texts: Sequence[str], beat: Beat = silent) -> Pieces:
+        """Return the texts' pieces and words; call ``beat`` meanwhile."""
+        return self._encoder.encode(texts, beat)
 
     def infer(self, batch: Sequence[tuple[Pieces, Sequence[windows.Window]]]) -> Floats:
         """Run the graph once and return the scores of the windows' words, one window after the other."""

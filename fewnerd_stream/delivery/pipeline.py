@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.publish import Publisher
+from fewnerd_stream.delivery.pulse import Pulse, Watch
 from fewnerd_stream.delivery.state import Dropped
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.exits import Exit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from fewnerd_stream.delivery.faust.transport import Producer
     from fewnerd_stream.delivery.process import Outcome, Processor
+    from fewnerd_stream.delivery.pulse import Beat
     from fewnerd_stream.delivery.state import Ownership, State
 
 log = logging.getLogger("fewnerd_stream.worker")
@@ -29,7 +31,6 @@ _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _LOOK_EVERY = 1.0
 _COMMIT_STEP = 0.05
-_BYTES_PER_LIMIT = 1_048_576
 
 
 @dataclasses.dataclass(slots=True)
@@ -154,24 +155,24 @@ class Pipeline:
         return True
 
     def _work_on(
-        self, window: Window, process: Callable[[Sequence[Record]], list[Outcome]]
+        self, window: Window, process: Callable[[Sequence[Record], Beat], list[Outcome]]
     ) -> asyncio.Future[list[Outcome]]:
-        """Give a window to a thread, and end the process when that takes too long, whoever owns it by then."""
+        """Give a window to a thread, and end the process when it hangs there, whoever owns it by then."""
         loop = asyncio.get_running_loop()
-        size = sum(len(record.value or b"") for record in window.records)
-        limit = self._state.settings.inference_timeout * max(1.0, size / _BYTES_PER_LIMIT)
+        pulse = Pulse()
         outcomes: asyncio.Future[list[Outcome]]
 
         def begin() -> None:
             # From when a thread is free on: one may still be at work on a window that was let go. A thread
             # that hangs cannot be ended, only its process.
-            timer = loop.call_later(limit, self._hangs, window, limit)
-            outcomes.add_done_callback(lambda _: timer.cancel())
+            limit = self._state.settings.inference_timeout
+            watch = Watch(loop, pulse, limit, lambda: self._hangs(window, limit))
+            outcomes.add_done_callback(lambda _: watch.cancel())
 
         def work_in_thread() -> list[Outcome]:
             self._state.progress.took("queue", time.perf_counter() - window.taken_at)
             loop.call_soon_threadsafe(begin)
-            return process(window.records)
+            return process(window.records, pulse.beat)
 
         work = window.work = self._threads.submit(work_in_thread)
         self._work.add(work)
@@ -184,8 +185,8 @@ class Pipeline:
     def _hangs(self, window: Window, limit: float) -> None:
         first = window.records[0]
         self._state.end(
-            f"the model has worked for {limit:.0f} s on a window of {len(window.records)} documents "
-            f"from {first.topic}/{first.partition}/{first.offset}; it hangs",
+            f"the model has given no sign of life for {limit:g} s (FEWNERD_INFERENCE_TIMEOUT), at work on "
+            f"{len(window.records)} documents from {first.topic}/{first.partition}/{first.offset}; it hangs",
             Exit.WATCHDOG,
         )
 
@@ -247,26 +248,32 @@ class Pipeline:
     async def _outcomes(self, window: Window) -> list[Outcome]:
         state = self._state
         pause = _FIRST_PAUSE
+        broken = False
         while True:
             assert window.outcomes is not None  # noqa: S101 - for the type checker: set before it is queued
             try:
-                return await self._result(window, window.outcomes)
+                return await self._result(window, window.outcomes, patient=not broken)
             except Stop as error:
                 state.progress.waiting(str(error))
+                broken = True
             await state.committer.survived(window.last)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, 2 * pause)
             if not await self._start(window):
                 raise Dropped
 
-    async def _result(self, window: Window, outcomes: asyncio.Future[list[Outcome]]) -> list[Outcome]:
+    async def _result(
+        self, window: Window, outcomes: asyncio.Future[list[Outcome]], *, patient: bool
+    ) -> list[Outcome]:
         """Await a window's outcomes, for as long as it is ours."""
         while not window.claim.lost():
             done, _ = await asyncio.wait({outcomes}, timeout=_LOOK_EVERY)
             if done:
                 return outcomes.result()
-            # It is the limit that ends a model at work, not the watchdog's patience.
-            self._state.progress.moved()
+            # A model at work is ended where it hangs, not by the watchdog's patience. One that was found broken
+            # has that patience and no more, however slowly it fails.
+            if patient:
+                self._state.progress.moved()
         raise Dropped
 
     async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> None:

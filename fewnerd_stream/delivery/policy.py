@@ -32,12 +32,13 @@ class Failed(Exception):  # noqa: N818 - an outcome, carried as data and never r
         self.cause = cause
 
 
-def tag_all(texts: Sequence[str], tag: Tag) -> list[Sequence[EntityLike] | Failed]:
+def tag_all(texts: Sequence[str], tag: Tag, *, must_find: bool = True) -> list[Sequence[EntityLike] | Failed]:
     """Tag every text, isolating those on which the model fails.
 
     Args:
         texts: the documents' texts.
         tag: the tagger; it may raise anything, and may do so at random.
+        must_find: whether a model that finds nothing in the known-good sentence is broken.
 
     Returns:
         For each text its entities, or ``Failed`` with the model's error.
@@ -53,12 +54,15 @@ def tag_all(texts: Sequence[str], tag: Tag) -> list[Sequence[EntityLike] | Faile
             return list(_checked(texts, tag))
         except Exception as caught:  # noqa: BLE001 - a model may fail in any way
             error = caught
-    refuse_broken_model(tag)
+    refuse_broken_model(tag, must_find=must_find)
     if len(texts) == 1:
         assert error is not None  # noqa: S101 - for the type checker: TRIES is not zero
         return [Failed(error)]
     half = len(texts) // 2
-    return [*tag_all(texts[:half], tag), *tag_all(texts[half:], tag)]
+    return [
+        *tag_all(texts[:half], tag, must_find=must_find),
+        *tag_all(texts[half:], tag, must_find=must_find),
+    ]
 
 
 def _checked(texts: Sequence[str], tag: Tag) -> Sequence[Sequence[EntityLike]]:
@@ -69,15 +73,18 @@ def _checked(texts: Sequence[str], tag: Tag) -> Sequence[Sequence[EntityLike]]:
     return found
 
 
-def refuse_broken_model(tag: Tag) -> None:
+def refuse_broken_model(tag: Tag, *, must_find: bool = True) -> None:
     """Try the model on a known-good sentence.
 
     Raises:
-        Stop: it fails on that, too.
+        Stop: it fails on that, too, or finds nothing in it where it must.
     """
     for attempt in range(CANARY_TRIES):
         try:
-            _checked([KNOWN_GOOD], tag)
+            (found,) = _checked([KNOWN_GOOD], tag)
+            if must_find and not found:
+                message = f"it finds nothing in {KNOWN_GOOD!r}"
+                raise ValueError(message)  # noqa: TRY301 - failing and finding nothing are the same here
         except Exception as error:
             if attempt == CANARY_TRIES - 1:
                 message = f"the model fails on a known-good sentence too: {type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from fewnerd_stream.contract import documents, envelope
 from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
+from fewnerd_stream.delivery.pulse import silent, with_beat
 from fewnerd_stream.errors import Reason, Reject
 from fewnerd_stream.telemetry.status import WorkerStatus
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from fewnerd_stream.contract.documents import Document, EntityLike, ModelLike
     from fewnerd_stream.contract.records import Outgoing, Record, Source
+    from fewnerd_stream.delivery.pulse import Beat
     from fewnerd_stream.settings import Settings
 
 # What a record takes on the wire beside its key, value and headers, generously.
@@ -31,7 +33,11 @@ class TaggerLike(Protocol):
         ...
 
     def tag(self, texts: Sequence[str], /) -> Sequence[Sequence[EntityLike]]:
-        """Find the entities of each text."""
+        """Find the entities of each text.
+
+        Where it has a parameter ``beat``, it is expected to call that after each step of its work, from any thread;
+        otherwise all of a call must be done within ``FEWNERD_INFERENCE_TIMEOUT``.
+        """
         ...
 
 
@@ -56,9 +62,11 @@ class Processor:
         self._settings = settings
         self._status = status or WorkerStatus(settings)
         self._tagger = tagger
+        # A bundle of one's own may know no person and no place, and settings may let neither be told.
+        self._must_find = settings.model is None and settings.labels is None and settings.thresholds is None
 
-    def process(self, records: Sequence[Record]) -> list[Outcome]:
-        """Return the outcome of every record, in order.
+    def process(self, records: Sequence[Record], beat: Beat = silent) -> list[Outcome]:
+        """Return the outcome of every record, in order; call ``beat`` after each step, as a sign of life.
 
         Raises:
             Stop: the model fails on a known-good sentence too; nothing may be handed over.
@@ -72,12 +80,15 @@ class Processor:
                     decoded.append(documents.decode(record.value, settings))
                 except Reject as error:
                     decoded.append(error)
+                beat()
             good = [document.text for document in decoded if not isinstance(document, Reject)]
         with status.timed("tag"):
-            found = iter(tag_all(good, self._tagger.tag))
+            tag = with_beat(self._tagger.tag, beat)
+            found = iter(tag_all(good, tag, must_find=self._must_find))
         outcomes = []
         with status.timed("encode"):
             for record, source, document in zip(records, sources, decoded, strict=True):
+                beat()
                 if isinstance(document, Reject):
                     outcomes.append(self._dead(record, source, document.reason, document.stage, document))
                     continue
@@ -88,14 +99,14 @@ class Processor:
                     outcomes.append(self._enriched(record, source, document, entities))
         return outcomes
 
-    def crashed(self, records: Sequence[Record]) -> list[Outcome]:
+    def crashed(self, records: Sequence[Record], beat: Beat = silent) -> list[Outcome]:
         """Return the outcome of records that took their process with them whenever they were tried.
 
         Raises:
             Stop: the model fails on a known-good sentence too, so it is the model's fault.
         """
         # A model that hangs or kills the process on this sentence does so here, and the records stay.
-        refuse_broken_model(self._tagger.tag)
+        refuse_broken_model(with_beat(self._tagger.tag, beat), must_find=self._must_find)
         sources = [envelope.source_of(record, self._settings) for record in records]
         return [
             self._dead(record, source, Reason.CRASH, "model", None)

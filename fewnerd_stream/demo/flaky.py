@@ -9,12 +9,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from fewnerd_stream.delivery.policy import TRIES
+from fewnerd_stream.delivery.pulse import silent, with_beat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fewnerd_stream.contract.documents import EntityLike, ModelLike
     from fewnerd_stream.delivery.process import TaggerLike
+    from fewnerd_stream.delivery.pulse import Beat
 
 
 class FlakyTagger:
@@ -36,7 +38,7 @@ class FlakyTagger:
         """The model's own."""
         return self._tagger.info
 
-    def tag(self, texts: Sequence[str], /) -> Sequence[Sequence[EntityLike]]:
+    def tag(self, texts: Sequence[str], /, beat: Beat = silent) -> Sequence[Sequence[EntityLike]]:
         """Tag, or raise RuntimeError while the text still has to fail."""
         if self._text in texts:
             with self._lock:
@@ -46,4 +48,4 @@ class FlakyTagger:
             if fails:
                 message = "the demonstration makes its model fail on this document"
                 raise RuntimeError(message)
-        return self._tagger.tag(texts)
+        return with_beat(self._tagger.tag, beat)(texts)

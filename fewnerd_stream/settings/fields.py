@@ -169,7 +169,10 @@ class Settings(BaseSettings):
         10.0, ge=0, le=600, description="longest wait for windows at work at a stop or a rebalance"
     )
     inference_timeout: float = Field(
-        120.0, ge=1, le=3600, description="longest work on a window before it counts as hung"
+        120.0,
+        ge=1,
+        le=3600,
+        description="longest time without a sign of life of the model before it counts as hung",
     )
     patience: float = Field(
         300.0, ge=1, le=86_400, description="time without progress after which the worker exits"

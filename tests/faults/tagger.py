@@ -15,11 +15,14 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fewnerd_stream.delivery.pulse import silent, with_beat
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fewnerd_stream.contract.documents import EntityLike, ModelLike
     from fewnerd_stream.delivery.process import TaggerLike
+    from fewnerd_stream.delivery.pulse import Beat
 
 ENTRY: Final = "tests.faults.tagger:load"
 ORDERS: Final = "FAULTS_ORDERS"
@@ -53,7 +56,7 @@ class FaultyTagger:
         """What the real one is."""
         return self._tagger.info
 
-    def tag(self, texts: Sequence[str]) -> Sequence[Sequence[EntityLike]]:
+    def tag(self, texts: Sequence[str], beat: Beat = silent) -> Sequence[Sequence[EntityLike]]:
         """Obey, then tag."""
         orders = self._current()
         numbers = {int(match[1]) for text in texts if (match := _NUMBER.search(text))} if orders else set()
@@ -71,7 +74,7 @@ class FaultyTagger:
         if orders.get("die", -1) in numbers:
             os.kill(os.getpid(), signal.SIGKILL)
         started = time.monotonic()
-        found = self._tagger.tag(texts)
+        found = with_beat(self._tagger.tag, beat)(texts)
         if orders.get("slow"):
             time.sleep((orders["slow"] - 1) * (time.monotonic() - started))
         return found

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fewnerd_stream.contract.taxonomy import LABELS
+from fewnerd_stream.delivery.pulse import silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fewnerd_stream.delivery.pulse import Beat
 
 WORDS: Final = {
     "Angela Merkel": "person-politician",
@@ -72,9 +75,10 @@ class WordTagger:
     info = Info()
     labels = LABELS
 
-    def tag(self, texts: Sequence[str]) -> list[list[Found]]:
+    def tag(self, texts: Sequence[str], beat: Beat = silent) -> list[list[Found]]:
         """Tag each text, orders first."""
         for text in texts:
+            beat()
             for order, argument in _ORDER.findall(text):
                 _obey(order, argument, text)
         return [[_found(match) for match in _PATTERN.finditer(text)] for text in texts]
@@ -115,9 +119,9 @@ def _seen(text: str) -> int:
 class BrokenTagger(WordTagger):
     """Fails on every text, while a file named ``broken`` lies in the state's folder."""
 
-    def tag(self, texts: Sequence[str]) -> list[list[Found]]:
+    def tag(self, texts: Sequence[str], beat: Beat = silent) -> list[list[Found]]:
         """Raise, or tag."""
         if Path(os.environ[STATE], "broken").exists():
             message = "the model is broken"
             raise RuntimeError(message)
-        return super().tag(texts)
+        return super().tag(texts, beat)

@@ -8,6 +8,7 @@ import pytest
 
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.process import Processor
+from fewnerd_stream.delivery.pulse import silent
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.settings import load_settings
 from tests.support.taggers import WordTagger
@@ -15,13 +16,15 @@ from tests.support.taggers import WordTagger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fewnerd_stream.delivery.pulse import Beat
+
 RECORD = Record("raw-documents", 0, 7, 0, b"k", b'{"id": "x", "text": "y"}')
 
 
 class Broken(WordTagger):
     """Fails on everything."""
 
-    def tag(self, texts: Sequence[str]) -> list[list[Any]]:
+    def tag(self, texts: Sequence[str], beat: Beat = silent) -> list[list[Any]]:  # noqa: ARG002 - as its like
         """Fail."""
         raise RuntimeError(len(texts))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from fewnerd_stream.contract.records import Record
+    from fewnerd_stream.delivery.pulse import Beat
 
 A = Partition("raw-documents", 0)
 
@@ -116,11 +118,15 @@ class Model:
         """Hold nothing back."""
         self.gates: dict[int, threading.Event] = {}
         self.stops = 0
+        self.steps = 0
         self.begun: list[int] = []
 
-    def process(self, records: Sequence[Record]) -> list[Outcome]:
+    def process(self, records: Sequence[Record], beat: Beat) -> list[Outcome]:
         """Wait at the first record's gate, or raise Stop as often as told."""
         self.begun.append(records[0].offset)
+        for _ in range(self.steps):
+            time.sleep(0.1)
+            beat()
         gate = self.gates.get(records[0].offset)
         if gate is not None:
             assert gate.wait(20)
@@ -129,8 +135,9 @@ class Model:
             raise Stop("the model is broken")
         return [Outcome("enriched", (Outgoing("entities.person", r.key, r.value or b""),)) for r in records]
 
-    def crashed(self, records: Sequence[Record]) -> list[Outcome]:
+    def crashed(self, records: Sequence[Record], beat: Beat) -> list[Outcome]:
         """Bury records."""
+        beat()
         return [
             Outcome("dead", (Outgoing("fewnerd-stream.raw-documents.dead", r.key, b"dead"),), "crash")
             for r in records
@@ -294,7 +301,7 @@ async def test_a_client_that_does_not_take_records_is_left_when_the_partitions_g
 
 async def test_an_error_that_nobody_foresaw_ends_the_process_with_the_start_counted(bench: Bench) -> None:
     """So a document that causes it each time ends as dead, and is not tried for ever."""
-    bench.model.process = lambda _: 1 / 0  # type: ignore[assignment, return-value]
+    bench.model.process = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
     ended: list[str] = []
     bench.state.end = lambda reason, _: ended.append(reason)
     await bench.window(0)
@@ -320,6 +327,24 @@ async def test_waiting_for_a_thread_is_no_hang(bench: Bench) -> None:
         gate.set()
     await bench.until(lambda: bench.acked == [2])
     assert len(ended) == 2
+
+
+async def test_slow_is_no_hang(bench: Bench) -> None:
+    """However long a window takes, as long as the model shows now and then that it is at work."""
+    bench.state.settings = load_settings(inference_timeout=1)
+    bench.model.steps = 25
+    await bench.window(0)
+    await bench.until(lambda: bench.acked == [0])
+
+
+async def test_a_broken_model_has_no_more_than_the_patience_however_slowly_it_fails(bench: Bench) -> None:
+    """Once it failed on a known-good sentence, only what is handed over counts as progress."""
+    bench.model.stops, bench.model.steps = 3, 14
+    moved: list[bool] = []
+    bench.state.progress.moved = lambda: moved.append(bool(bench.model.begun[1:]))  # type: ignore[method-assign]
+    await bench.window(0)
+    await bench.until(lambda: len(bench.model.begun) == 3)
+    assert moved == [False]
 
 
 async def test_publishing_waits_for_commits(bench: Bench) -> None:

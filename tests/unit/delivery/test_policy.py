@@ -50,6 +50,21 @@ def test_a_model_that_always_raises_stops_everything() -> None:
         tag_all(["a", "b"], tag)  # type: ignore[arg-type]  # strings stand for entities
 
 
+def test_a_model_that_finds_nothing_in_a_known_good_sentence_stops_everything() -> None:
+    """It is as broken as one that raises; but a bundle of one's own may know neither person nor place."""
+
+    def tag(texts: Sequence[str]) -> list[list[str]]:
+        if "culprit" in texts:
+            raise RuntimeError("boom")
+        return [[] for _ in texts]
+
+    with pytest.raises(Stop, match=f"it finds nothing in {KNOWN_GOOD!r}"):
+        tag_all(["a", "culprit"], tag)  # type: ignore[arg-type]  # strings stand for entities
+    good, bad = tag_all(["a", "culprit"], tag, must_find=False)  # type: ignore[arg-type]  # the same
+    assert good == []
+    assert isinstance(bad, Failed)
+
+
 def test_a_model_that_fails_at_random_costs_no_document() -> None:
     """With 5 % of calls failing, 4,000 documents in windows of 32 come out with their own results."""
     chance = random.Random(7)

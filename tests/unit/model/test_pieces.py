@@ -92,6 +92,13 @@ def test_a_texts_pieces_depend_on_it_alone(encoder: Encoder, given_texts: list[s
         assert getattr(among, name)[words].tolist() == getattr(alone, name).tolist()
 
 
+def test_a_sentence_ends_with_its_text(encoder: Encoder) -> None:
+    """A quote that begins a text closes no sentence of the text before."""
+    assert encoder.encode([".", "' Berlin"]).sentence.tolist() == [True, True, False]
+    assert encoder.encode([".\n\n' Berlin"]).sentence.tolist() == [True, True, False]
+    assert encoder.encode([". ' Berlin"]).sentence.tolist() == [True, False, True]
+
+
 def test_pieces_are_those_of_each_word_by_itself(encoder: Encoder) -> None:
     """The table gives what the tokenizer gives for the words one by one, case class folded in."""
     pieces = encoder.encode(["A Berlin bb's BERLIN ."])
@@ -208,7 +215,17 @@ def test_reading_a_long_text_shows_that_it_goes_on(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize(
-    "run", ["(" * 70_000, "( " * 30_000, "()[]" * 20_000, "-" * 5000, "= " * 5000, "😀" * 999, "\n.\n" * 999, "@," * 500]
+    "run",
+    [
+        "(" * 70_000,
+        "( " * 30_000,
+        "()[]" * 20_000,
+        "-" * 5000,
+        "= " * 5000,
+        "😀" * 999,
+        "\n.\n" * 999,
+        "@," * 500,
+    ],
 )
 def test_of_a_long_run_of_marks_only_the_ends_are_read(encoder: Encoder, run: str) -> None:
     """However long a run of neither letters nor digits is, it costs next to nothing, and parts its two sides."""

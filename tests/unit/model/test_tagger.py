@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from model import queue, windows
 from model.bundle import BundleError
-from model.graph import Graph
+from model.graph import Graph, ScoresError
 from model.pool import PoolClosedError
 from model.tagger import Entity, Tagger
 from tests.unit.model.conftest import WORDS, write_small
@@ -29,6 +31,22 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 PERSON, PLACE = WORDS.index("b"), WORDS.index("berlin")
+
+
+class Session:
+    """A session that gives the same everywhere but for one number."""
+
+    def __init__(self, odd: float, shape: tuple[int, ...] = (1, 4, 3)) -> None:
+        self.logits = np.zeros(shape, np.float32)
+        self.logits.flat[shape[-1] + 1] = odd
+
+    def get_inputs(self) -> list[str]:
+        """Name two."""
+        return ["input_ids", "attention_mask"]
+
+    def run(self, _: list[str], __: dict[str, Ints]) -> tuple[npt.NDArray[np.float32]]:
+        """Give it."""
+        return (self.logits,)
 
 
 class StubGraph:
@@ -244,6 +262,65 @@ def test_what_fails_in_a_runner_reaches_its_caller(tmp_path: Path) -> None:
             tagger.tag(["Berlin"] * 600)
         graph.failure = None
         assert len(tagger.tag(["Berlin"])[0]) == 1
+
+
+def test_a_call_at_work_gives_signs_of_life(tmp_path: Path) -> None:
+    """One for each batch at least, and none any more once all are done."""
+    beats: list[int] = []
+    graph = StubGraph()
+    with load(write_small(tmp_path / "small"), graph, threads=2) as tagger:
+        graph.gate = threading.Event()
+        with ThreadPoolExecutor(1) as caller:
+            answer = caller.submit(tagger.tag, ["a Berlin s " * 4000], lambda: beats.append(1))
+            while not tagger._board._slabs:
+                time.sleep(0.01)
+            before = len(beats)
+            graph.gate.set()
+            answer.result()
+        assert len(beats) - before >= 4000 * 3 / windows.BATCH_PIECES
+        after = len(beats)
+        tagger.tag(["Berlin"])
+        assert len(beats) == after
+
+
+@given(
+    st.lists(st.integers(1, 3), max_size=60).map(np.cumsum),
+    st.sets(st.integers(0, 180)),
+    st.integers(1, 9),
+    st.integers(9, 20),
+)
+def test_what_is_decoded_at_once_is_whole_chains(
+    steps: Ints, apart: set[int], at_once: int, most: int
+) -> None:
+    """Runs cover all words in order, begin where a chain does unless it is endless, and are bounded."""
+    words = np.array(steps, np.int64)
+    parted = np.array([word in apart for word in range(190)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "_DECODED_AT_ONCE", at_once)
+        patch.setattr(queue, "_LONGEST_CHAIN", most)
+        runs = list(queue.decoded_at_once(words, parted))
+    assert [place for first, past in runs for place in range(first, past)] == list(range(words.size))
+    for (begin, first), _ in itertools.pairwise(runs):
+        cut = words[first] - words[first - 1] != 1 or parted[words[first]]
+        assert cut or first - begin == most
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_finite_numbers_are_the_models_failure(value: float) -> None:
+    """Not a text without entities: the caller must know."""
+    graph = Graph(Session(value), 3)
+    ids = np.ones((1, 4), np.int64)
+    with pytest.raises(ScoresError, match="not finite"):
+        graph.scores(ids, ids, np.array([1, 2]))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 2), (1, 3, 3), (4, 3), (2, 4, 3)])
+def test_scores_of_another_shape_are_the_models_failure(shape: tuple[int, ...]) -> None:
+    """They would be taken for another word's, or another label's."""
+    graph = Graph(Session(0.0, shape), 3)
+    ids = np.ones((1, 4), np.int64)
+    with pytest.raises(ScoresError, match="scores are"):
+        graph.scores(ids, ids, np.array([1, 2]))
 
 
 def test_closing_finishes_what_was_begun_and_refuses_more(tmp_path: Path) -> None:
