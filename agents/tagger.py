@@ -161,15 +161,12 @@ def chosen(bundle: BundleLike, wanted: Collection[str] | None) -> list[str] | No
 
 def thresholds(
     bundle: BundleLike, wanted: Mapping[str, float] | float | None
-) -> dict[str, float] | float | None:
-    """Give the least score of each of the bundle's labels; one for a label wins over its category's.
+) -> Mapping[str, float] | float | None:
+    """Give the wanted thresholds that are of the bundle's labels and their categories.
 
-    Labels that neither names keep the bundle's own, as all do where nothing is wanted.
+    A category's is the least coarse score, a label's the least score; what neither names keeps the bundle's own.
     """
     if wanted is None or isinstance(wanted, float | int):
         return wanted
-    return {
-        label: wanted[label] if label in wanted else wanted[coarse]
-        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True)
-        if label in wanted or coarse in wanted
-    }
+    known = {*bundle.labels[1:], *(coarse for coarse, _ in bundle.types[1:])}
+    return {name: least for name, least in wanted.items() if name in known}

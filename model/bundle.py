@@ -9,8 +9,9 @@
                           ``model.onnx`` beside it, and ONNX Runtime is new enough to open it
 ``tokenizer.json``        BERT word pieces in the ``tokenizers`` library's format
 ``config.json``           transformers' config, see below
-``decoding.json``         optional: transition counts and temperature (``model.decode.Decoding.save``);
-                          without it every word takes its likeliest label
+``decoding.json``         optional: transition counts, temperatures and thresholds
+                          (``model.decode.Decoding.save``); without it every word takes its likeliest category,
+                          and all that is found is told
 ``parity.json``           optional: sentences and scores checked at load (``model.parity.write_parity``)
 ``evaluation.json``       optional, not read here: F1 tables
 ``MODEL_CARD.md``         optional, not read here
@@ -120,6 +121,7 @@ def open_bundle(source: str | Path | None = None) -> Bundle:
     if not isinstance(own, dict):
         raise BundleError(f"{folder / CONFIG}: `fewnerd` must be an object")
     labels = _labels(config, folder)
+    types = _types(labels, own.get("categories", {}), folder)
     window, overlap = _windows(config, own, folder)
     case_classes = _whole(config, "case_classes", 0, folder)
     if case_classes not in {0, CASE_CLASSES}:
@@ -132,12 +134,12 @@ def open_bundle(source: str | Path | None = None) -> Bundle:
         folder=folder,
         info=ModelInfo(str(own.get("name") or folder.resolve().name), digest(folder), precision),
         labels=labels,
-        types=_types(labels, own.get("categories", {}), folder),
+        types=types,
         vocabulary=_whole(config, "vocab_size", None, folder),
         case_classes=case_classes,
         window=window,
         overlap=overlap,
-        decoding=_decoding(folder, labels),
+        decoding=_decoding(folder, labels, [category for category, _ in types]),
         tokenizer=tokenizer,
         specials=specials,
     )
@@ -254,12 +256,12 @@ def _windows(config: dict[str, Any], own: dict[str, Any], folder: Path) -> tuple
     return window, overlap
 
 
-def _decoding(folder: Path, labels: tuple[str, ...]) -> Decoding:
+def _decoding(folder: Path, labels: tuple[str, ...], categories: list[str]) -> Decoding:
     path = folder / DECODING
     if not path.is_file():
-        return Decoding.plain(labels)
+        return Decoding.plain(labels, categories)
     try:
-        return Decoding.load(path, labels)
+        return Decoding.load(path, labels, categories)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{path}: {error}; write it anew with model.decode.Decoding.save") from error
 

@@ -11,7 +11,7 @@ from model.scores import Scorer, Span, spans_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from model.tagger import Tagger
+    from model.tagger import Least, Tagger
 
 _TIGHT_BEFORE: Final = frozenset(
     {",", ".", ";", ":", "!", "?", "%", ")", "]", "'s", "n't", "'m", "'re", "'ve", "'ll"}
@@ -128,6 +128,7 @@ def evaluate(
     sentences: Sequence[Sentence],
     *,
     prose: bool = False,
+    least: Least | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Tag sentences as texts and score the entities against the gold ones, by code points.
@@ -136,11 +137,15 @@ def evaluate(
         tagger: a loaded bundle.
         sentences: what `read_sentences` gives.
         prose: join the tokens as a newspaper would, instead of by spaces.
+        least: what counts as told; the rest of what the tagger tells is for the curve of routing alone. None for
+            all of it.
         progress: called with the number of sentences done since the last call.
 
     Returns:
         The object of `model.scores.Scorer.report`: ``fine``, ``coarse``, ``boundary`` (each with precision,
-        recall, f1 in 0..1 and support), ``sentences``, ``types``, ``categories``, ``tokens`` (token level),
+        recall, f1 in 0..1 and support), ``routing`` (does the text belong on a category's topic: the same over
+        all topics, by category, and as a curve over coarse scores), ``sentences``, ``types``, ``categories``,
+        ``tokens`` (token level),
         and ``lenient`` (labels split at their first ``-``, as the reference card was scored).
     """
     coarse = {
@@ -157,8 +162,14 @@ def evaluate(
                 Span(tokens[span.start][0], tokens[span.end - 1][1], span.label)
                 for span in spans_of(sentence.tags)
             ]
-            predicted = [Span(entity.start, entity.end, entity.label) for entity in entities]
+            told = entities if least is None else [entity for entity in entities if least.tells(entity)]
+            predicted = [Span(entity.start, entity.end, entity.label) for entity in told]
             scorer.add(gold, predicted, tokens)
+            sure: dict[str, float] = {}
+            for entity in entities:
+                sure[entity.coarse] = max(entity.coarse_score, sure.get(entity.coarse, 0.0))
+            belongs = {coarse.get(span.label) or span.label.partition("-")[0] for span in gold}
+            scorer.routing.add(belongs, {entity.coarse for entity in told}, sure)
         if progress is not None:
             progress(len(part))
     return scorer.report()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 OUTSIDE: Final = "O"
 
@@ -52,6 +53,45 @@ class Count:
         return {"precision": precision, "recall": recall, "f1": f1, "support": self.gold}
 
 
+STEPS: Final = tuple(round(0.05 * step, 2) for step in range(20))
+"""The coarse scores at which the curve of routing is told."""
+
+
+class Routing:
+    """Adds up which categories' topics texts belong on, and how sure their entities make that."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Count] = {}
+        self._curve = [Count() for _ in STEPS]
+
+    def add(self, belongs: AbstractSet[str], told: AbstractSet[str], sure: Mapping[str, float]) -> None:
+        """Add a text.
+
+        Args:
+            belongs: the categories that it has an entity of.
+            told: those that it is told to have one of.
+            sure: the highest coarse score of each category that was found at all, told or not.
+        """
+        for name in belongs | told:
+            count = self._counts.setdefault(name, Count())
+            count.gold += name in belongs
+            count.predicted += name in told
+            count.right += name in belongs and name in told
+        for least, count in zip(STEPS, self._curve, strict=True):
+            _add(count, set(belongs), {name for name, score in sure.items() if score >= least})
+
+    def report(self) -> dict[str, Any]:
+        """Return precision, recall and F1 over all topics and by category, and at each of `STEPS`."""
+        return {
+            **_sum(self._counts.values()).as_dict(),
+            "categories": {name: count.as_dict() for name, count in sorted(self._counts.items())},
+            "curve": [
+                {"threshold": least, **count.as_dict()}
+                for least, count in zip(STEPS, self._curve, strict=True)
+            ],
+        }
+
+
 class Scorer:
     """Adds up sentences; `report` gives the figures.
 
@@ -66,6 +106,7 @@ class Scorer:
         self._boundary = Count()
         self._lenient = Count()
         self._tokens: dict[str, Count] = {}
+        self.routing = Routing()
 
     def add(self, gold: Sequence[Span], predicted: Sequence[Span], tokens: Sequence[tuple[int, int]]) -> None:
         """Add a sentence.
@@ -102,6 +143,7 @@ class Scorer:
             "fine": _sum(self._types.values()).as_dict(),
             "coarse": _sum(self._categories.values()).as_dict(),
             "boundary": self._boundary.as_dict(),
+            "routing": self.routing.report(),
             "types": {label: count.as_dict() for label, count in sorted(self._types.items())},
             "categories": {label: count.as_dict() for label, count in sorted(self._categories.items())},
             "lenient": self._lenient.as_dict(),

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entity:
-    """An entity of a text: ``text`` is the text's code points ``start`` to ``end``, ``score`` is in 0..1."""
+    """An entity of a text: ``text`` is the text's code points ``start`` to ``end``.
+
+    ``score`` is how sure its extent and label are, ``coarse_score`` how sure its extent and category, both in
+    0..1; the second is never below the first.
+    """
 
     text: str
     start: int
@@ -42,6 +46,59 @@ class Entity:
     fine: str
     label: str
     score: float
+    coarse_score: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Least:
+    """The least scores told of each label, [labels]: ``coarse`` of its category, ``fine`` of itself."""
+
+    labels: tuple[str, ...]
+    coarse: Floats
+    fine: Floats
+
+    def tells(self, entity: Entity) -> bool:
+        """Return whether an entity is told."""
+        label = self.labels.index(entity.label)
+        return bool(entity.coarse_score >= self.coarse[label] and entity.score >= self.fine[label])
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        thresholds: Mapping[str, float] | float | None = None,
+        labels: Collection[str] | None = None,
+    ) -> Self:
+        """Put together what is told.
+
+        Args:
+            bundle: whose labels, categories and own thresholds there are.
+            thresholds: the least coarse score of every category, or by name: a category's least coarse score, a
+                label's least score. A category's replaces all that the bundle says of it and its labels; what
+                is not named keeps the bundle's.
+            labels: the labels told; None for all. The others still compete, but are not told.
+
+        Raises:
+            ValueError: a name is unknown, or a number is not 0 to 1.
+        """
+        decoding = bundle.decoding
+        own, categories = set(bundle.labels[1:]), set(decoding.names[1:])
+        if thresholds is None:
+            thresholds = {}
+        elif not isinstance(thresholds, Mapping):
+            thresholds = dict.fromkeys(sorted(categories), thresholds)
+        unknown = sorted({*thresholds} - own - categories | {*(labels or ())} - own)
+        if unknown:
+            raise ValueError(f"the model has no label {', '.join(unknown)}")
+        wrong = [f"{name}: {least}" for name, least in thresholds.items() if not 0 <= least <= 1]
+        if wrong:
+            raise ValueError(f"thresholds must be 0 to 1, not {wrong[0]}")
+        coarse, fine = [0.0], [0.0]
+        for label, category in zip(bundle.labels[1:], decoding.category_of[1:], strict=True):
+            kept = 0.0 if category in thresholds else decoding.types.get(label, decoding.least)
+            coarse.append(thresholds.get(category, decoding.thresholds.get(category, 0.0)))
+            fine.append(thresholds.get(label, kept) if labels is None or label in labels else 2.0)
+        return cls(bundle.labels, np.array(coarse, np.float32), np.array(fine, np.float32))
 
 
 class Tagger:
@@ -52,14 +109,14 @@ class Tagger:
         bundle: Bundle,
         graph: Graph,
         threads: int,
-        thresholds: Floats,
+        least: Least,
     ) -> None:
         self.info: ModelInfo = bundle.info
         self.labels: tuple[str, ...] = bundle.labels[1:]
         self.bundle = bundle
         self.threads = threads
         self._graph = graph
-        self._thresholds = thresholds
+        self._least = least
         self._encoder = Encoder(bundle.tokenizer, bundle.vocabulary, bundle.case_classes)
         self._pool = Pool(threads, "tagger")
         self._pieces = 0
@@ -81,8 +138,8 @@ class Tagger:
         Args:
             folder: a bundle's folder or hub name; None for the one that ships.
             threads: runner threads; None for all the cores that this process may use.
-            thresholds: the least score told, for all labels or by label; for the others, and where it is None,
-                the bundle's own (``Decoding.least``). 0 tells whatever was found.
+            thresholds: what is told, as `Least.of` reads it; None for what the bundle says of itself, 0 for
+                whatever was found.
             labels: the labels told; None for all. The others still compete, but are not told.
             check: compare a few sentences' scores with those kept in the bundle.
 
@@ -93,7 +150,7 @@ class Tagger:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, must be at least 1")
         bundle = open_bundle(folder)
-        least = _thresholds(bundle.labels, thresholds, labels, bundle.decoding.least)
+        least = Least.of(bundle, thresholds, labels)
         tagger = cls(bundle, Graph.open(bundle), threads or permitted_cores(), least)
         if check:
             from model import parity  # noqa: PLC0415 - it uses taggers itself
@@ -217,47 +274,29 @@ class Tagger:
         linked[1:] = (np.diff(words) == 1) & ~begins[words[1:]]
         closed = ~np.append(begins, True)[words + 1]
         decoding = self.bundle.decoding
-        labels = decode.best_labels(logits, linked, closed, decoding)
-        firsts, pasts = decode.runs(labels, linked)
-        scores = decode.scores(logits, linked, labels, firsts, pasts, temperature=decoding.temperature)
-        chosen = labels[firsts]
-        told = np.flatnonzero(scores >= self._thresholds[chosen])
+        mass = decode.masses(logits, decoding)
+        path = decode.best_path(mass, linked, closed, decoding)
+        firsts, pasts = decode.runs(path, linked)
+        coarse_scores = decode.scores(mass, linked, path, firsts, pasts, temperature=decoding.temperature)
+        labels, shares = decode.types(logits, path, firsts, pasts, decoding)
+        scores = coarse_scores * shares
+        told = np.flatnonzero(
+            (coarse_scores >= self._least.coarse[labels]) & (scores >= self._least.fine[labels])
+        )
         first_words = words[firsts[told]]
         owners = np.searchsorted(pieces.text_words, first_words, side="right") - 1
         rows = zip(
             owners.tolist(),
             pieces.start[first_words].tolist(),
             pieces.end[words[pasts[told] - 1]].tolist(),
-            chosen[told].tolist(),
+            labels[told].tolist(),
             scores[told].astype(np.float64).round(4).tolist(),
+            coarse_scores[told].astype(np.float64).round(4).tolist(),
             strict=True,
         )
         names, types = self.bundle.labels, self.bundle.types
-        for owner, start, end, label, score in rows:
+        for owner, start, end, label, score, coarse_score in rows:
             coarse, fine = types[label]
-            found[owner].append(
-                Entity(texts[owner][start:end], start, end, coarse, fine, names[label], score)
-            )
+            text = texts[owner][start:end]
+            found[owner].append(Entity(text, start, end, coarse, fine, names[label], score, coarse_score))
         return found
-
-
-def _thresholds(
-    names: Sequence[str],
-    thresholds: Mapping[str, float] | float | None,
-    labels: Collection[str] | None,
-    otherwise: float,
-) -> Floats:
-    """Return the least score told of each label; one above 1 for those never told."""
-    if thresholds is None:
-        thresholds = otherwise
-    by_label = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(names[1:], thresholds)
-    unknown = sorted({*by_label, *(labels or ())} - set(names[1:]))
-    if unknown:
-        raise ValueError(f"the model has no label {', '.join(unknown)}")
-    wrong = [f"{label}: {least}" for label, least in by_label.items() if not 0 <= least <= 1]
-    if wrong:
-        raise ValueError(f"thresholds must be 0 to 1, not {wrong[0]}")
-    least = np.array([by_label.get(name, otherwise) for name in names], np.float32)
-    if labels is not None:
-        least[[name not in labels for name in names]] = 2
-    return least

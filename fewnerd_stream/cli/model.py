@@ -139,22 +139,25 @@ def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> N
 
     FILE holds JSON lines with "tokens" and "tags", or parquet where pyarrow is installed. The measure is
     strict: exact spans and full labels, micro precision, recall and F1. A predicted span that cuts a token is
-    wrong. Thresholds and label filters are not applied. WorkerStatus goes to standard error.
+    wrong. "Routing" asks of each sentence and category whether it belongs on the category's topic. The bundle's own
+    thresholds hold, and no label filters. Progress goes to standard error.
     """
     from agents.tagger import bundle_errors
     from fewnerd_stream.cli._screen import console, print_json, progress
     from model.evaluate import DataError, read_sentences
     from model.evaluate import evaluate as measure
-    from model.tagger import Tagger
+    from model.tagger import Least, Tagger
 
     try:
         sentences = read_sentences(file)
     except DataError as error:
         raise NoEvaluation(str(error)) from error
     with bundle_errors():
-        loaded = Tagger.load(settings.model, threads=settings.threads)
+        # The curve of routing is of all that is found.
+        loaded = Tagger.load(settings.model, threads=settings.threads, thresholds=0)
     with closing(loaded) as tagger, progress("sentences", len(sentences)) as bar:
-        report = measure(tagger, sentences, prose=prose, progress=lambda done: bar(advance=done))
+        least = Least.of(tagger.bundle)
+        report = measure(tagger, sentences, prose=prose, least=least, progress=lambda done: bar(advance=done))
     if as_json:
         print_json({"model": tagger.info.name, "digest": tagger.info.digest, "prose": prose, **report})
         return
@@ -164,18 +167,33 @@ def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> N
         markup=False,
     )
     out.print(_scores(report))
+    out.print("Routing by the least coarse score:")
+    out.print(_curve(report["routing"]["curve"]))
 
 
 def _scores(report: dict[str, Any]) -> Any:  # noqa: ANN401 - rich's table, imported late
     from fewnerd_stream.cli._screen import table
 
     shown = table("", "PRECISION", "RECALL", "F1", "GOLD", right=("PRECISION", "RECALL", "F1", "GOLD"))
-    names = {"fine": "66 types", "coarse": "categories", "boundary": "boundaries"}
+    names = {"fine": "66 types", "coarse": "categories", "boundary": "boundaries", "routing": "routing"}
     rows = [(shown_as, report[name]) for name, shown_as in names.items()]
     rows += [(f"  {name}", scores) for name, scores in sorted(report.get("categories", {}).items())]
+    routed = report.get("routing", {}).get("categories", {})
+    rows += [(f"  {name}, routing", scores) for name, scores in sorted(routed.items())]
     for name, scores in rows:
         figures = (f"{100 * scores[part]:.2f}" for part in ("precision", "recall", "f1"))
         shown.add_row(name, *figures, str(scores.get("support", "")))
+    return shown
+
+
+def _curve(rows: list[dict[str, float]]) -> Any:  # noqa: ANN401 - as above
+    from fewnerd_stream.cli._screen import table
+
+    heads = ("PRECISION", "RECALL", "F1")
+    shown = table("SCORE", *heads, right=("SCORE", *heads))
+    for row in rows[::2]:
+        figures = (f"{100 * row[part]:.2f}" for part in ("precision", "recall", "f1"))
+        shown.add_row(f"{row['threshold']:.1f}", *figures)
     return shown
 
 

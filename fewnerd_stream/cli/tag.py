@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
 
 _SLAB: Final = 64
-_FIELDS: Final = ("text", "start", "end", "coarse", "fine", "label", "score")
+_FIELDS: Final = ("text", "start", "end", "coarse", "fine", "label", "score", "coarse_score")
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 _FILES: Final = (*_JSON_LINES, ".json", ".md", ".text", ".txt")
 """What a word with such an end is likely meant to be: a file, and no text to tag."""

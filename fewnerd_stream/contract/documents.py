@@ -107,7 +107,11 @@ class EntityLike(Protocol):
 
     @property
     def score(self) -> float:
-        """How sure the model is, 0 to 1."""
+        """How sure the model is of extent and label, 0 to 1."""
+
+    @property
+    def coarse_score(self) -> float:
+        """How sure it is of extent and category, 0 to 1."""
 
 
 class ModelLike(Protocol):
@@ -288,6 +292,7 @@ def _written(entity: EntityLike) -> dict[str, Any]:
         "fine": entity.fine,
         "label": entity.label,
         "score": round(float(entity.score), 4),
+        "coarse_score": round(float(entity.coarse_score), 4),
     }
 
 

@@ -78,7 +78,19 @@ SCHEMA: Final[dict[str, Any]] = {
                 "coarse": {"enum": list(CATEGORIES)},
                 "fine": {"enum": sorted({fine for fines in FINE_TYPES.values() for fine in fines})},
                 "label": {"enum": list(LABELS), "description": "<coarse>-<fine>"},
-                "score": {"type": "number", "minimum": 0, "maximum": 1},
+                "score": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": 1,
+                    "description": "how probable it is that extent and label are both right",
+                },
+                "coarse_score": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": 1,
+                    "description": "how probable it is that extent and category are both right; the document is "
+                    "on the category's topic for it. older workers write none",
+                },
             },
         },
     },

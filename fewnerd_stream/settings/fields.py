@@ -91,8 +91,9 @@ class Settings(BaseSettings):
     )
     thresholds: Annotated[float | dict[str, float] | None, NoDecode] = Field(
         None,
-        description="lowest score of an entity: one number, or label=number with commas between; "
-        "unset: the bundle's own, 0: whatever is found",
+        description="lowest score of an entity that is told and routed: name=number with commas between, a "
+        "category's for coarse_score, a label's for score; or one number, for each category; unset: the bundle's "
+        "own, 0: whatever is found",
     )
     labels: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None, description="labels or categories to find, commas between; unset: all 66"

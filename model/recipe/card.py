@@ -19,10 +19,10 @@ CARD = "MODEL_CARD.md"
 _ENOUGH = 20
 _WEAKEST = 8
 _USUAL_DROPOUT = 0.1
-_PARTS = {"fine": "66 types", "coarse": "8 categories", "boundary": "boundaries alone"}
+_PARTS = {"fine": "66 types", "coarse": "8 categories", "boundary": "boundaries alone", "routing": "routing"}
 _VARIANTS = {
     "told": "whatever is found is told, `--thresholds 0`",
-    "argmax": "and each word its likeliest label, no transitions",
+    "argmax": "and each word its likeliest category, no transitions",
     "prose": "joined as a newspaper prints it",
     "lower": "in lower case",
     "upper": "in capitals",
@@ -119,7 +119,7 @@ def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
         (text, *(_percent(side[variant][part]["f1"]) for part in _PARTS for side in sides.values()))
         for variant, text in _VARIANTS.items()
     ]
-    lenient = [*(_percent(side["lenient"]["f1"]) for side in sides.values()), *[""] * 4]
+    lenient = [*(_percent(side["lenient"]["f1"]) for side in sides.values()), *[""] * 6]
     return {
         "int8_fine_f1": _percent(int8["fine"]["f1"]),
         "int8_boundary_f1": _percent(int8["boundary"]["f1"]),
@@ -128,13 +128,17 @@ def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
         "sentences": f"{evaluation['data']['train_sentences']:,}",
         "held_out": f"{evaluation['data']['sentences']:,}",
         "held_out_name": evaluation["data"]["name"],
-        **{name: f"{value:g}" for name, value in evaluation["decoding"].items()},
+        **{name: f"{evaluation['decoding'][name]:g}" for name in ("weight", "temperature", "sharpness")},
         **{f"{name}_speed": f"{ratio:g}" for name, ratio in evaluation["speed"].items()},
         "alone": str(evaluation["independence"]["sentences"]),
         "differing": str(evaluation["independence"]["differing"]),
-        "cross_fitted_f1": _percent(fitted["f1"]),
-        "ece": f"{fitted['ece']:.3f}",
-        "ece_before": f"{fitted['ece_before']:.3f}",
+        **{f"{name}_f1": _percent(f1) for name, f1 in _fitted(fitted).items()},
+        **{f"typed_{name}_f1": _percent(f1) for name, f1 in _fitted(fitted["with_types"]).items()},
+        **{f"{kind}_ece": f"{fitted[kind]['ece']:.3f}" for kind in ("fine", "coarse")},
+        **{f"{kind}_ece_before": f"{fitted[kind]['ece_before']:.3f}" for kind in ("fine", "coarse")},
+        "routing": _routing(int8["routing"], evaluation["decoding"]["thresholds"]),
+        "routing_f1": _percent(int8["routing"]["f1"]),
+        "routing_recall": _percent(int8["routing"]["recall"]),
         "benchmark": _table(
             ("", "precision", "recall", "F1"),
             [
@@ -156,7 +160,8 @@ def _measured(evaluation: dict[str, Any]) -> dict[str, str]:
         "document_words": f"{evaluation['long']['words']:.0f}",
         "long": _long(evaluation["long"]),
         "ablation": _ablation(evaluation.get("ablation") or []),
-        "curve": _curve(fitted["curve_before"], fitted["curve"]),
+        "fine_curve": _curve(fitted["fine"]["curve_before"], fitted["fine"]["curve"]),
+        "coarse_curve": _curve(fitted["coarse"]["curve_before"], fitted["coarse"]["curve"]),
     }
 
 
@@ -202,9 +207,40 @@ def _tokens(tokens: dict[str, Any]) -> str:
     return _table(("INT8", "precision", "recall", "F1", "tokens"), rows)
 
 
-def _thresholds(rows: Sequence[dict[str, float]]) -> str:
-    cells = [(f"{row['threshold']:g}", *(_percent(row[figure]) for figure in _FIGURES)) for row in rows]
-    return _table(("least score", "precision", "recall", "F1"), cells)
+def _fitted(found: dict[str, Any]) -> dict[str, float]:
+    return {
+        "cross_fitted": found["f1"],
+        "cross_fitted_coarse": found["coarse_f1"],
+        "cross_fitted_routing": found["routing"]["f1"],
+    }
+
+
+def _routing(found: dict[str, Any], thresholds: dict[str, float]) -> str:
+    rows = [
+        (
+            f"**{name}**",
+            f"{thresholds.get(name, 0.0):.2f}",
+            *(_percent(scores[figure]) for figure in _FIGURES),
+            str(scores["support"]),
+        )
+        for name, scores in found["categories"].items()
+    ]
+    rows.append(("all", "", *(_percent(found[figure]) for figure in _FIGURES), str(found["support"])))
+    return _table(("topic", "least coarse score", "precision", "recall", "F1", "sentences"), rows)
+
+
+def _thresholds(rows: Sequence[dict[str, Any]]) -> str:
+    cells = [
+        (
+            f"{row['threshold']:g}",
+            *(_percent(part[figure]) for part in (row["routing"], row) for figure in _FIGURES),
+        )
+        for row in rows
+    ]
+    names = [
+        f"{part}, {figure}" for part in ("routing", "66 types") for figure in ("precision", "recall", "F1")
+    ]
+    return _table(("least coarse score", *names), cells)
 
 
 def _type_thresholds(labels: dict[str, Any], types: dict[str, dict[str, float]]) -> str:

@@ -1,19 +1,18 @@
-"""Choose how word scores become entities.
+"""Choose how word scores become entities, and which of them are told.
 
-Transitions are counted on training sentences; weight and temperature are chosen on held-out ones.
+Transitions are counted on training sentences; all other numbers are chosen on held-out ones.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model import decode
 from model.evaluate import join
-from model.scores import spans_of
+from model.scores import Count, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,12 +25,13 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
 
-WEIGHTS = tuple(round(0.01 * step, 2) for step in range(41))
-PRICES = tuple((stay, switch) for stay in (0.0, -0.1, -0.2, -0.3, -0.4) for switch in (0.0, -0.25, -0.5))
-LEASTS = tuple(round(0.02 * step, 2) for step in range(26))
-THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.9)
+WEIGHTS = tuple(round(0.05 * step, 2) for step in range(9))
+LEASTS = tuple(round(0.02 * step, 2) for step in range(31))
+THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PRECISIONS = (0.8, 0.9)
-TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 181))
+TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 61))
+# Fewer entities, or sentences, say little of a type's or a category's own threshold.
+_ENOUGH = 20
 
 Spans = set[tuple[int, int, str]]
 
@@ -56,37 +56,85 @@ class Scored:
     sentence: Ints
     gold: list[Spans]
 
+    def part(self, only: npt.NDArray[np.bool_]) -> Scored:
+        """Return the chosen sentences alone."""
+        rows = only[self.sentence]
+        number = np.cumsum(only) - 1
+        return Scored(
+            self.scores[rows],
+            self.linked[rows],
+            self.start[rows],
+            self.end[rows],
+            number[self.sentence[rows]],
+            [spans for spans, chosen in zip(self.gold, only, strict=True) if chosen],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a decoding finds: each entity's score, label and whether it is right; and how many there were."""
+    """What a decoding finds in some sentences, [entities] each, and what there was.
+
+    Attributes:
+        score: how sure extent and label are.
+        coarse_score: how sure extent and category are.
+        right: whether extent and label are right.
+        coarse_right: whether extent and category are.
+        label: the label's index.
+        category: the category's number.
+        sentence: where it is.
+        gold: how many entities there are, by label's index, [labels].
+        belongs: which categories a sentence has an entity of, [sentences, categories].
+    """
 
     score: Floats
+    coarse_score: Floats
     right: npt.NDArray[np.bool_]
+    coarse_right: npt.NDArray[np.bool_]
     label: Ints
-    gold: int
+    category: Ints
+    sentence: Ints
+    gold: Ints
+    belongs: npt.NDArray[np.bool_]
 
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """How many are right, found, and in the gold."""
-        return int(self.right.sum()), self.right.size, self.gold
+    def kept(self, told: npt.NDArray[np.bool_]) -> Found:
+        """Return what of it is told."""
+        own = {name: getattr(self, name)[told] for name in _OF_ENTITIES}
+        return dataclasses.replace(self, **own)
+
+    def told(self, decoding: decode.Decoding) -> Found:
+        """Return what of it the decoding's thresholds tell."""
+        coarse = np.array([0.0, *(decoding.thresholds.get(name, 0.0) for name in decoding.names[1:])])
+        fine = np.array([decoding.types.get(label, decoding.least) for label in decoding.labels])
+        return self.kept((self.coarse_score >= coarse[self.category]) & (self.score >= fine[self.label]))
 
     @property
     def f1(self) -> float:
         """Micro-averaged F1 of exact (start, end, label) matches, 0..1."""
-        right, found, gold = self.counts
-        return 2 * right / max(1, found + gold)
-
-    def above(self, least: float) -> Found:
-        """Return what of it has at least this score."""
-        told = self.score >= least
-        return Found(self.score[told], self.right[told], self.label[told], self.gold)
+        return _f1(self.right.sum(), self.right.size, self.gold.sum())
 
     @property
-    def likelihood(self) -> float:
-        """Mean log-likelihood of the entities' being right or wrong under their scores."""
-        p = np.clip(self.score.astype(np.float64), 1e-6, 1 - 1e-6)
-        return float(np.log(np.where(self.right, p, 1 - p)).mean()) if p.size else 0.0
+    def coarse_f1(self) -> float:
+        """The same of (start, end, category) matches."""
+        return _f1(self.coarse_right.sum(), self.right.size, self.gold.sum())
+
+    def routing(self) -> Count:
+        """Count the sentences that belong on a category's topic, and those that came there, over all topics."""
+        came = np.zeros_like(self.belongs)
+        came[self.sentence, self.category] = True
+        return Count(int((came & self.belongs).sum()), int(came.sum()), int(self.belongs.sum()))
+
+
+_OF_ENTITIES = ("score", "coarse_score", "right", "coarse_right", "label", "category", "sentence")
+
+
+def _f1(right: float, found: float, gold: float) -> float:
+    return float(2 * right / max(1, found + gold))
+
+
+def _likelihood(score: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """Return the mean log-likelihood of entities' being right or wrong under their scores."""
+    p = np.clip(score.astype(np.float64), 1e-6, 1 - 1e-6)
+    return float(np.log(np.where(right, p, 1 - p)).mean()) if p.size else 0.0
 
 
 def gold_spans(sentence: Sentence) -> Spans:
@@ -112,73 +160,134 @@ def score(tagger: Tagger, sentences: Sequence[Sentence]) -> Scored:
     )
 
 
-def find(scored: Scored, decoding: decode.Decoding, only: npt.NDArray[np.bool_] | None = None) -> Found:
-    """Decode the words, or those of the chosen sentences only, and hold what is told against the gold."""
-    chosen = np.ones(len(scored.gold), np.bool_) if only is None else only
-    rows = chosen[scored.sentence]
-    scores, linked = scored.scores[rows], scored.linked[rows]
-    labels = decode.best_labels(scores, linked, np.zeros(len(scores), np.bool_), decoding)
-    firsts, pasts = decode.runs(labels, linked)
-    score = decode.scores(scores, linked, labels, firsts, pasts, temperature=decoding.temperature)
-    start, end, sentence = scored.start[rows], scored.end[rows], scored.sentence[rows]
-    spans = zip(
-        sentence[firsts].tolist(),
-        start[firsts].tolist(),
-        end[pasts - 1].tolist(),
-        labels[firsts].tolist(),
-        strict=True,
-    )
-    right = [(s, e, decoding.labels[label]) in scored.gold[i] for i, s, e, label in spans]
-    gold = sum(len(spans) for spans, counts in zip(scored.gold, chosen, strict=True) if counts)
-    return Found(score, np.array(right, np.bool_), labels[firsts].astype(np.int64), gold).above(
-        decoding.least
+def find(scored: Scored, decoding: decode.Decoding) -> Found:
+    """Decode the words and hold all that is found, told or not, against the gold."""
+    mass = decode.masses(scored.scores, decoding)
+    path = decode.best_path(mass, scored.linked, np.zeros(len(mass), np.bool_), decoding)
+    firsts, pasts = decode.runs(path, scored.linked)
+    coarse = decode.scores(mass, scored.linked, path, firsts, pasts, temperature=decoding.temperature)
+    labels, shares = decode.types(scored.scores, path, firsts, pasts, decoding)
+    number = {label: i for i, label in enumerate(decoding.labels)}
+    at = {
+        (sentence, start, end): number[label]
+        for sentence, spans in enumerate(scored.gold)
+        for start, end, label in spans
+    }
+    places = zip(scored.sentence[firsts], scored.start[firsts], scored.end[pasts - 1], strict=True)
+    # No label has the number -1, nor has its category.
+    wanted = np.array([at.get((int(i), int(s), int(e)), -1) for i, s, e in places], np.int64)
+    group = np.append(decoding.group, -1)
+    gold = np.array([*at.values()], np.int64)
+    belongs = np.zeros((len(scored.gold), len(decoding.names)), np.bool_)
+    belongs[np.array([sentence for sentence, _, _ in at], np.int64), decoding.group[gold]] = True
+    return Found(
+        score=coarse * shares,
+        coarse_score=coarse,
+        right=wanted == labels,
+        coarse_right=group[wanted] == path[firsts],
+        label=labels,
+        category=path[firsts],
+        sentence=scored.sentence[firsts],
+        gold=np.bincount(gold, minlength=len(decoding.labels)),
+        belongs=belongs,
     )
 
 
-def choose(
-    scored: Scored, decoding: decode.Decoding, only: npt.NDArray[np.bool_] | None = None
-) -> tuple[decode.Decoding, dict[float, float]]:
-    """Return the best decoding, and each weight's F1 at its prices and its least score.
+def choose(scored: Scored, decoding: decode.Decoding) -> tuple[decode.Decoding, dict[float, float]]:
+    """Return the best decoding, and each weight's F1 over all types at the best least coarse score.
 
     Args:
         scored: held-out scores.
         decoding: transitions counted on training sentences.
-        only: choose on these sentences alone.
     """
-    decoding = dataclasses.replace(decoding, temperature=1.0, least=0.0)
-
-    def by_weight(stay: float, switch: float, weights: Sequence[float]) -> dict[float, float]:
-        priced = dataclasses.replace(decoding, stay=stay, switch=switch)
-        found = {w: find(scored, dataclasses.replace(priced, weight=w), only) for w in weights}
-        return {w: max(_by_least(each).values()) for w, each in found.items()}
-
-    # Three weights in a row, so that a lone peak chooses no price.
-    near = {price: sorted(by_weight(*price, WEIGHTS[4:20:2]).values())[-3:] for price in PRICES}
-    stay, switch = max(PRICES, key=lambda price: sum(near[price]))
-    f1 = by_weight(stay, switch, WEIGHTS)
+    plain = dataclasses.replace(
+        decoding, temperature=1.0, sharpness=1.0, least=0.0, stay=0.0, switch=0.0, thresholds={}, types={}
+    )
+    f1 = {w: max(_by_least(find(scored, dataclasses.replace(plain, weight=w))).values()) for w in WEIGHTS}
     # The middle: a lone peak is chance.
-    good = _as_good_as_the_best(f1)
-    weight = good[len(good) // 2]
-    f1[0.0] = find(scored, dataclasses.replace(decoding, weight=0.0), only).f1
-    chosen = dataclasses.replace(decoding, weight=weight, stay=stay, switch=switch)
-    likelihood = {
-        t: find(scored, dataclasses.replace(chosen, temperature=t), only).likelihood for t in TEMPERATURES
-    }
-    best = max(TEMPERATURES, key=lambda t: likelihood[t])
-    chosen = dataclasses.replace(chosen, temperature=round(best, 3))
-    # The lowest of what is as good as the best: what is told beside it costs nothing.
-    least = min(_as_good_as_the_best(_by_least(find(scored, chosen, only))))
-    return dataclasses.replace(chosen, least=least), f1
+    good = [w for w in WEIGHTS if f1[w] >= max(f1.values()) - _AS_GOOD]
+    chosen = dataclasses.replace(plain, weight=good[len(good) // 2])
+    chosen = calibrated(scored, chosen)
+    found = find(scored, chosen)
+    return dataclasses.replace(chosen, thresholds=category_thresholds(found, chosen)), f1
+
+
+_AS_GOOD = 0.0005
+
+
+def calibrated(scored: Scored, decoding: decode.Decoding) -> decode.Decoding:
+    """Return the decoding with the temperatures under which what is right and wrong is likeliest."""
+    likelihood: dict[float, float] = {}
+    for value in TEMPERATURES:
+        found = find(scored, dataclasses.replace(decoding, temperature=value))
+        likelihood[value] = _likelihood(found.coarse_score, found.coarse_right)
+    decoding = dataclasses.replace(decoding, temperature=round(_best(likelihood), 3))
+    for value in TEMPERATURES:
+        found = find(scored, dataclasses.replace(decoding, sharpness=value))
+        likelihood[value] = _likelihood(found.score, found.right)
+    return dataclasses.replace(decoding, sharpness=round(_best(likelihood), 3))
+
+
+def _best(likelihood: dict[float, float]) -> float:
+    return max(likelihood, key=lambda value: likelihood[value])
 
 
 def _by_least(found: Found) -> dict[float, float]:
-    """Return the F1 of what has at least each of `LEASTS`."""
-    return {least: found.above(least).f1 for least in LEASTS}
+    """Return the F1 over all types of what has at least each of `LEASTS` as its coarse score."""
+    return {least: found.kept(found.coarse_score >= least).f1 for least in LEASTS}
 
 
-def _as_good_as_the_best(f1: dict[float, float]) -> list[float]:
-    """Return the values with the best F1, or next to it, in order."""
-    return [value for value in sorted(f1) if f1[value] >= max(f1.values()) - 0.0005]
+def category_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, float]:
+    """Return the least coarse score of each category that serves both readers of its topic.
+
+    One wants the documents that belong there, the other the entities in them: so the sum is highest of the F1 of
+    routing and the F1 over the category's types. A mean over three neighbours is compared, since a lone peak is
+    chance; a category that few sentences have gets what is best for all together.
+    """
+
+    def best(chosen: npt.NDArray[np.bool_], category: int | None) -> float:
+        belongs = found.belongs if category is None else found.belongs[:, [category]]
+        types = slice(None) if category is None else decoding.group == category
+        gold = found.gold[types].sum()
+        worth = []
+        for least in LEASTS:
+            told = chosen & (found.coarse_score >= least)
+            came = np.unique(found.sentence[told] * len(decoding.names) + found.category[told])
+            right = found.belongs[came // len(decoding.names), came % len(decoding.names)].sum()
+            worth.append(
+                _f1(right, came.size, belongs.sum()) + _f1(found.right[told].sum(), told.sum(), gold)
+            )
+        smooth = np.convolve(np.pad(worth, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+        return LEASTS[int(smooth.argmax())]
+
+    everywhere = best(np.ones(found.label.size, np.bool_), None)
+    out = {}
+    for number, name in enumerate(decoding.names[1:], 1):
+        own = found.category == number
+        enough = found.belongs[:, number].sum() >= _ENOUGH and own.sum() >= _ENOUGH
+        out[name] = best(own, number) if enough else everywhere
+    return out
+
+
+def type_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, float]:
+    """Return the least score of each type at which its F1 is highest, of what the categories' ones tell.
+
+    Types that are best told whatever their score, or that few sentences have, are left out.
+    """
+    told = found.told(dataclasses.replace(decoding, types={}))
+    out = {}
+    for number, label in enumerate(decoding.labels[1:], 1):
+        own = told.label == number
+        if own.sum() < _ENOUGH or found.gold[number] < _ENOUGH:
+            continue
+        worth = [
+            _f1(told.right[kept].sum(), kept.sum(), found.gold[number])
+            for kept in (own & (told.score >= least) for least in LEASTS)
+        ]
+        smooth = np.convolve(np.pad(worth, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+        if LEASTS[int(smooth.argmax())]:
+            out[label] = LEASTS[int(smooth.argmax())]
+    return out
 
 
 def transitions(sentences: Iterable[Sentence], labels: Sequence[str]) -> decode.Decoding:
@@ -192,55 +301,73 @@ def cross_fitted(scored: Scored, decoding: decode.Decoding, bins: int = 15) -> d
     Each half of the sentences is decoded as the other half would have it.
 
     Returns:
-        ``f1``; of all that is found, whatever its score, ``ece_before`` at temperature 1 and ``ece`` at the
-        fitted one, over bins of equal mass; and the two reliability curves.
+        ``f1`` and ``coarse_f1`` of what is told and its ``routing``; ``with_types``: the same if each type had a
+        least score of its own; of all that is found, told or not, ``fine`` and ``coarse``: ``ece_before`` at
+        temperatures of 1 and ``ece`` at the fitted ones, over bins of equal mass, and the two reliability curves.
     """
     half = np.random.default_rng(17).permutation(len(scored.gold)) % 2 == 0
+    halves = scored.part(half), scored.part(~half)
     before: list[Found] = []
     after: list[Found] = []
-    counts: list[tuple[int, int, int]] = []
-    for chosen_on, told in ((half, ~half), (~half, half)):
-        chosen, _ = choose(scored, decoding, chosen_on)
-        before.append(find(scored, dataclasses.replace(chosen, temperature=1.0, least=0.0), told))
-        after.append(find(scored, dataclasses.replace(chosen, least=0.0), told))
-        counts.append(find(scored, chosen, told).counts)
-    curves = [
-        reliability(np.concatenate([f.score for f in side]), np.concatenate([f.right for f in side]), bins)
-        for side in (before, after)
-    ]
-    right, found, gold = (sum(each) for each in zip(*counts, strict=True))
+    told: list[Found] = []
+    typed: list[Found] = []
+    for chosen_on, other in (halves, halves[::-1]):
+        chosen, _ = choose(chosen_on, decoding)
+        before.append(find(other, dataclasses.replace(chosen, temperature=1.0, sharpness=1.0)))
+        after.append(find(other, chosen))
+        told.append(after[-1].told(chosen))
+        types = type_thresholds(find(chosen_on, chosen), chosen)
+        typed.append(after[-1].told(dataclasses.replace(chosen, types=types)))
+    out: dict[str, Any] = _worth(told) | {"with_types": _worth(typed)}
+    for kind, scores, right in (("fine", "score", "right"), ("coarse", "coarse_score", "coarse_right")):
+        (ece_before, curve_before), (ece, curve) = (
+            reliability(
+                np.concatenate([getattr(f, scores) for f in side]),
+                np.concatenate([getattr(f, right) for f in side]),
+                bins,
+            )
+            for side in (before, after)
+        )
+        out[kind] = {"ece_before": ece_before, "ece": ece, "curve_before": curve_before, "curve": curve}
+    return out
+
+
+def _worth(parts: Sequence[Found]) -> dict[str, Any]:
+    """Return the F1 over types and categories and the routing of what is told in several parts together."""
+    found, gold = sum(f.right.size for f in parts), sum(int(f.gold.sum()) for f in parts)
+    routing = Count()
+    for part in parts:
+        one = part.routing()
+        routing.right += one.right
+        routing.predicted += one.predicted
+        routing.gold += one.gold
     return {
-        "f1": 2 * right / max(1, found + gold),
-        "ece_before": curves[0][0],
-        "ece": curves[1][0],
-        "curve_before": curves[0][1],
-        "curve": curves[1][1],
+        "f1": _f1(sum(f.right.sum() for f in parts), found, gold),
+        "coarse_f1": _f1(sum(f.coarse_right.sum() for f in parts), found, gold),
+        "routing": routing.as_dict(),
     }
 
 
 def thresholds(scored: Scored, decoding: decode.Decoding) -> dict[str, Any]:
-    """Return what is left of all entities above some scores, and by label the score that buys a precision.
+    """Return what is left of all entities above some coarse scores, and by label the score that buys a precision.
 
     Returns:
-        ``all``: a row (threshold, precision, recall, f1) for each of `THRESHOLDS`; ``labels``: by label, and by
-        precision wanted, the least score at and above which the found entities are that precise, with the recall
-        that is left; None where none is.
+        ``all``: a row (threshold, precision, recall, f1, and of routing the same) for each of `THRESHOLDS`;
+        ``labels``: by label, and by precision wanted, the least score at and above which the found entities are
+        that precise, with the recall that is left; None where none is.
     """
-    found = find(scored, dataclasses.replace(decoding, least=0.0))
+    found = find(scored, decoding)
     rows = []
     for least in THRESHOLDS:
-        told = found.score >= least
-        right = int((found.right & told).sum())
-        precision, recall = right / max(1, int(told.sum())), right / max(1, found.gold)
-        f1 = 2 * right / max(1, int(told.sum()) + found.gold)
-        rows.append({"threshold": least, "precision": precision, "recall": recall, "f1": f1})
-    gold = Counter(label for spans in scored.gold for _, _, label in spans)
+        told = found.kept(found.coarse_score >= least)
+        fine = Count(int(told.right.sum()), told.right.size, int(found.gold.sum()))
+        rows.append({"threshold": least, **fine.as_dict(), "routing": told.routing().as_dict()})
     by_label = {}
     for index, label in enumerate(decoding.labels):
         own = found.label == index
-        if gold[label] and index:
+        if found.gold[index] and index:
             by_label[label] = {
-                f"{wanted:g}": _buys(found.score[own], found.right[own], wanted, gold[label])
+                f"{wanted:g}": _buys(found.score[own], found.right[own], wanted, int(found.gold[index]))
                 for wanted in PRECISIONS
             }
     return {"all": rows, "labels": by_label}

@@ -97,7 +97,7 @@ class Making:
                 with Tagger.load(folder, check=False) as tagger:
                     chosen, by_weight = fit.choose(fit.score(tagger, self.place.held_out), counted)
                 self.tell(
-                    f"decoding: weight {chosen.weight}, temperature {chosen.temperature}; F1 "
+                    f"decoding: weight {chosen.weight}, temperatures {chosen.temperature}, {chosen.sharpness}; F1 "
                     f"{by_weight[0.0]:.4f} without, {by_weight[chosen.weight]:.4f} with"
                 )
                 chosen.save(folder)

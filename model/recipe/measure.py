@@ -28,8 +28,8 @@ EVALUATION = "evaluation.json"
 SPEED_SENTENCES = 256
 SPEED_BATCH = 16
 SPEED_ROUNDS = 5
-_CHOSEN = ("weight", "stay", "switch", "temperature", "least")
-_BRIEF = ("fine", "coarse", "boundary")
+_CHOSEN = ("weight", "temperature", "sharpness")
+_BRIEF = ("fine", "coarse", "boundary", "routing")
 
 
 def measure(
@@ -55,6 +55,7 @@ def measure(
         out["digest"] = tagger.info.digest
         out["int8"] = _side(bundle, held_out, "int8")
         out["decoding"] = {name: getattr(decoding, name) for name in _CHOSEN}
+        out["decoding"]["thresholds"] = dict(decoding.thresholds)
         out["independence"] = independence(tagger, held_out)
         scored = fit.score(tagger, held_out)
         out["cross_fitted"] = fit.cross_fitted(scored, decoding)
@@ -93,7 +94,7 @@ def _side(folder: Path, held_out: Sequence[Sentence], name: str) -> dict[str, An
             "tweets": measured(of=tweets),
             "told": measured(by=telling),
         }
-        plain = dataclasses.replace(telling.bundle.decoding, weight=0.0, stay=0.0, switch=0.0)
+        plain = dataclasses.replace(telling.bundle.decoding, weight=0.0)
         telling.bundle = dataclasses.replace(telling.bundle, decoding=plain)
         others["argmax"] = measured(by=telling)
     return report | {form: {part: found[part] for part in _BRIEF} for form, found in others.items()}

@@ -80,7 +80,7 @@ class CasedDistilBertForTokenClassification(DistilBertForTokenClassification):
 
 
 def start_from(
-    source: str, labels: Sequence[str], *, cased: bool, dropout: float = 0.1
+    source: str, labels: Sequence[str], *, cased: bool, dropout: float = 0.1, activation: str = "gelu"
 ) -> CasedDistilBertForTokenClassification:
     """Build an untrained classifier on a BERT or DistilBERT encoder.
 
@@ -90,6 +90,7 @@ def start_from(
         labels: the labels in index order.
         cased: whether ids carry case classes.
         dropout: the share of hidden units left out in training; attention weights keep all.
+        activation: the feed-forward's, as transformers names it; a start that had another is trained onto it.
 
     Raises:
         RecipeError: the checkpoint is neither a BERT nor a DistilBERT, or a run of other labels or case.
@@ -97,7 +98,7 @@ def start_from(
     if source == PACKAGED:
         source = str(packaged_folder())
     if _is_finished_run(Path(source)):
-        return _go_on_from(source, labels, cased=cased, dropout=dropout)
+        return _go_on_from(source, labels, cased=cased, dropout=dropout, activation=activation)
     if source.endswith(".onnx"):
         options, weights = _read_onnx(Path(source))
     else:
@@ -108,6 +109,7 @@ def start_from(
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         case_classes=CASE_CLASSES if cased else 0,
+        activation=activation,
         dropout=dropout,
         attention_dropout=0.0,
     )
@@ -136,10 +138,10 @@ def _is_finished_run(folder: Path) -> bool:
 
 
 def _go_on_from(
-    source: str, labels: Sequence[str], *, cased: bool, dropout: float
+    source: str, labels: Sequence[str], *, cased: bool, dropout: float, activation: str
 ) -> CasedDistilBertForTokenClassification:
     network = CasedDistilBertForTokenClassification.from_pretrained(
-        source, attn_implementation="eager", dropout=dropout
+        source, attn_implementation="eager", dropout=dropout, activation=activation
     )
     config = network.config
     known = [config.id2label[i] for i in range(config.num_labels)]

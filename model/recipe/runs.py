@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.recipe.augment import varied
 from model.recipe.data import DataError, encode, label_list, read_sentences, refuse_overlap
 from model.recipe.errors import RecipeError
 from model.recipe.network import CasedDistilBertForTokenClassification
@@ -128,9 +129,9 @@ class Workplace:
             total.update(Path(source).read_bytes() if Path(source).is_file() else source.encode())
         return total.hexdigest()[:12]
 
-    def encoded(self, tokenizer: Tokenizer, longest: int) -> Encoded:
-        """Return the training sentences as pieces."""
-        return encode(self.train, tokenizer, self.labels, longest)
+    def encoded(self, tokenizer: Tokenizer, longest: int, *, vary: bool = False) -> Encoded:
+        """Return the training sentences as pieces, written as news and messages are when ``vary`` says so."""
+        return encode(varied(self.train) if vary else self.train, tokenizer, self.labels, longest)
 
     def facts(self, name: str) -> dict[str, Any]:
         """Return what a finished run recorded of itself, or nothing when there is no such run."""
@@ -161,7 +162,7 @@ class Workplace:
             return True
         source = self._source(run.plan.start)
         tokenizer = tokenizer_of(source)
-        data = self.encoded(tokenizer, run.plan.longest)
+        data = self.encoded(tokenizer, run.plan.longest, vary=run.plan.varied)
         teacher = self._teacher(run, data) if run.teachers else None
         folder = self.folder / run.name
         trainer = Trainer(run.plan, data, self.labels, tokenizer, folder, teacher, source=source, marks=marks)
@@ -186,7 +187,7 @@ class Workplace:
             raise PlanError(f"{name}: no finished run to go on from; `train {name}` makes it")
         return str(self.folder / name / FINISHED)
 
-    def predict(self, name: str, teachers: Sequence[str], longest: int) -> Path:
+    def predict(self, name: str, teachers: Sequence[str], longest: int, *, vary: bool = False) -> Path:
         """Write some runs' mean distributions over the training sentences; return the file.
 
         Raises:
@@ -197,12 +198,12 @@ class Workplace:
         if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):
             raise PlanError(f"{', '.join(teachers)}: teachers of one student must share their word pieces")
         networks = [network for network, _ in opened]
-        path = self.folder / "teachers" / f"{name}.npy"
-        write_teacher(networks, self.encoded(opened[0][1], longest), opened[0][1], path)
+        path = self.folder / "teachers" / f"{name}{'-varied' if vary else ''}.npy"
+        write_teacher(networks, self.encoded(opened[0][1], longest, vary=vary), opened[0][1], path)
         return path
 
     def _teacher(self, run: Run, data: Encoded) -> npt.NDArray[np.float16]:
-        path = self.predict("+".join(run.teachers), run.teachers, run.plan.longest)
+        path = self.predict("+".join(run.teachers), run.teachers, run.plan.longest, vary=run.plan.varied)
         teacher = np.load(path, mmap_mode="r")
         words = int((data.target >= 0).sum())
         if len(teacher) != words:

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from model.recipe import augment
 from model.recipe import data as recipe_data
 from model.recipe.network import CasedDistilBertForTokenClassification, start_from
 
@@ -36,6 +37,9 @@ class Plan:
     ``passes`` names what each pass reads, in order: ``all`` sentences, the ``complete`` (fully annotated)
     ones or the ``natural`` ones. ``distil`` is the teacher's share of the loss where a gold tag stands;
     where the gold is a set of types, a teacher replaces the set by its distribution over it.
+    ``activation`` is the feed-forward's; ``case_dropout`` and ``capitals`` are the shares of sentences that a
+    step shows in lower case and in capitals; ``varied`` writes quotation marks and last full stops as news
+    and messages do (`augment.varied`). ``steps`` ends a run, its rate at zero, before its passes are over.
     """
 
     start: str = "minilm"
@@ -51,6 +55,10 @@ class Plan:
     distil: float = 0.5
     average: float = 0.999
     longest: int = 254
+    activation: str = "gelu"
+    capitals: float = 0.0
+    varied: bool = False
+    steps: int | None = None
 
     @property
     def digest(self) -> str:
@@ -126,7 +134,9 @@ class Trainer:
         self.plan, self.data, self.folder, self.teacher, self.marks = plan, data, folder, teacher, marks
         torch.manual_seed(plan.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = start_from(source or plan.start, labels, cased=plan.cased, dropout=plan.dropout)
+        network = start_from(
+            source or plan.start, labels, cased=plan.cased, dropout=plan.dropout, activation=plan.activation
+        )
         self.names = [name for name, _ in network.named_parameters()]
         # The weights that learn are float32; the network that computes holds their bfloat16 copies.
         # Casting once a step instead of once an operator (autocast) made a step a quarter shorter on a CPU.
@@ -136,6 +146,7 @@ class Trainer:
         self.vocabulary = int(network.config.vocab_size)
         ids = [tokenizer.token_to_id(piece) for piece in ("[CLS]", "[SEP]", "[PAD]")]
         self.special = (ids[0], ids[1], ids[2])
+        self.capitals = augment.capital_classes(tokenizer)
         matrices = [p for p in self.weights if p.ndim > 1]
         rest = [p for p in self.weights if p.ndim <= 1]
         groups = [
@@ -145,7 +156,8 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(groups, lr=plan.peak, fused=True)
         self.word_before = np.concatenate(([0], np.cumsum(data.target >= 0)))
         self.schedule = self._schedule()
-        self.total = sum(len(batches) for batches in self.schedule)
+        whole = sum(len(batches) for batches in self.schedule)
+        self.total = whole if plan.steps is None else min(whole, plan.steps)
         self.step = 0
 
     def _schedule(self) -> list[list[npt.NDArray[np.int64]]]:
@@ -201,10 +213,16 @@ class Trainer:
     def _loss(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
         # A step's own generator: a resumed run draws what an uninterrupted one would have drawn.
         torch.manual_seed(self.plan.seed * 1_000_003 + self.step)
-        cased = self.plan.cased
-        if cased and self.plan.case_dropout:
-            cased = np.random.default_rng((self.plan.seed, self.step)).random() >= self.plan.case_dropout
-        ids, mask, target = recipe_data.padded(self.data, rows, self.vocabulary, self.special, cased=cased)
+        ids, mask, target = recipe_data.padded(
+            self.data, rows, self.vocabulary, self.special, cased=self.plan.cased
+        )
+        if self.plan.cased:
+            draw = np.random.default_rng((self.plan.seed, self.step)).random(len(rows))
+            lower = draw < self.plan.case_dropout
+            upper = ~lower & (draw < self.plan.case_dropout + self.plan.capitals)
+            plain = ids % self.vocabulary
+            ids[lower] = plain[lower]
+            ids[upper] = plain[upper] + self.vocabulary * self.capitals[plain[upper]]
         targets = torch.from_numpy(target).to(self.device)
         words = targets >= 0
         unknown = torch.from_numpy(self.data.unknown[rows]).to(self.device)[words.nonzero()[:, 0]]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +81,7 @@ def test_a_threshold_buys_its_precision(told: list[tuple[int, bool]], wanted: fl
         assert bought["recall"] == right[score >= bought["threshold"]].sum() / 40
 
 
-def test_the_least_score_is_chosen_where_f1_is_highest() -> None:
+def test_the_least_coarse_score_is_chosen_where_routing_and_f1_are_highest() -> None:
     """Entities that are mostly wrong, and known to be unsure, are not told any more."""
     sure, unsure = [0.02, 0.96, 0.02], [0.34, 0.36, 0.30]
     rows = np.log(np.array([sure, unsure] * 60, np.float32))
@@ -91,6 +91,43 @@ def test_the_least_score_is_chosen_where_f1_is_highest() -> None:
     )
     decoding = decode.fit_transitions([["art-film", "O"]], LABELS)
     chosen, _ = fit.choose(scored, decoding)
-    assert chosen.least > 0.2
-    assert fit.find(scored, chosen).f1 == 1.0
-    assert fit.find(scored, dataclasses.replace(chosen, least=0.0)).f1 < 0.7
+    assert chosen.thresholds["art"] > 0.2
+    found = fit.find(scored, chosen)
+    assert found.told(chosen).f1 == 1.0
+    assert found.told(chosen).routing().as_dict()["f1"] == 1.0
+    assert found.f1 < 0.7
+
+
+def test_a_type_that_is_wrong_of_the_right_category_is_routed_right() -> None:
+    """An actor taken for another person counts for the category, its scores and its topic, and not as a type."""
+    labels = ("O", "person-actor", "person-other")
+    rows = np.log(np.array([[0.1, 0.4, 0.5]], np.float32))
+    one = np.ones(1, np.int64)
+    scored = fit.Scored(rows, np.zeros(1, np.bool_), one * 0, one, one * 0, [{(0, 1, "person-actor")}])
+    found = fit.find(scored, decode.Decoding.plain(labels))
+    assert (found.f1, found.coarse_f1, found.routing().as_dict()["f1"]) == (0.0, 1.0, 1.0)
+    assert found.coarse_score.tolist() == pytest.approx([0.9])
+    assert found.score.tolist() == pytest.approx([0.5])
+
+
+def test_a_part_of_the_sentences_is_found_as_in_the_whole() -> None:
+    """What is found in two parts is what is found in all, in the parts' order."""
+    random = np.random.default_rng(3)
+    sentence = np.sort(random.integers(0, 20, 90))
+    linked = np.append(False, np.diff(sentence) == 0)
+    start = np.arange(90) * 2
+    gold: list[fit.Spans] = [set() for _ in range(20)]
+    for word in range(0, 90, 3):
+        gold[sentence[word]].add((2 * word, 2 * word + 1, "art-film"))
+    scored = fit.Scored(
+        random.normal(size=(90, 3)).astype(np.float32) * 3, linked, start, start + 1, sentence, gold
+    )
+    decoding = decode.Decoding.plain(LABELS)
+    only = np.arange(20) % 2 == 0
+    whole, parts = (
+        fit.find(scored, decoding),
+        [fit.find(scored.part(which), decoding) for which in (only, ~only)],
+    )
+    assert sum(part.right.sum() for part in parts) == whole.right.sum() > 0
+    assert sum(part.routing().right for part in parts) == whole.routing().right
+    assert (parts[0].gold + parts[1].gold).tolist() == whole.gold.tolist()

@@ -65,6 +65,7 @@ def test_each_document_goes_once_to_each_of_its_categories(flow: Callable[..., F
                 "fine": "politician",
                 "label": "person-politician",
                 "score": 0.9,
+                "coarse_score": 0.95,
             }
         ],
         "counts": {"location": 1, "person": 1},

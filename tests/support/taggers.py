@@ -52,6 +52,7 @@ class Found:
     fine: str
     label: str
     score: float = 0.9
+    coarse_score: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,7 @@ ENRICHED: dict[str, Any] = {
             "fine": "politician",
             "label": "person-politician",
             "score": 0.97,
+            "coarse_score": 0.99,
         }
     ],
     "document": {"id": "n-17", "text": "Angela Merkel\nflew."},

@@ -36,6 +36,7 @@ class Found:
     fine: str
     label: str
     score: float = 0.9
+    coarse_score: float = 0.95
 
 
 class FakeTagger:
@@ -97,6 +98,7 @@ def test_tag_reads_files_and_standard_input(run: Callable[..., Result], tmp_path
                     "fine": "GPE",
                     "label": "location-GPE",
                     "score": 0.9,
+                    "coarse_score": 0.95,
                 }
             ],
         },
@@ -180,14 +182,16 @@ def test_a_bundle_with_other_labels_is_refused_unless_they_are_mapped(tmp_path: 
 
 
 def test_labels_and_thresholds_may_name_categories(tmp_path: Path) -> None:
-    """A category stands for its labels; a threshold for a label wins over its category's."""
+    """A category stands for its labels; thresholds of labels and categories are passed on, if the bundle has them."""
     bundle = _bundle(tmp_path)
     persons = [label for label in LABELS if label.startswith("person-")]
     assert agents_tagger.chosen(bundle, None) is None
     assert agents_tagger.chosen(bundle, ("person", "location-GPE")) == ["location-GPE", *persons]
     assert agents_tagger.thresholds(bundle, 0.5) == 0.5
     found = agents_tagger.thresholds(bundle, {"person": 0.5, "person-actor": 0.9})
-    assert found == dict.fromkeys(persons, 0.5) | {"person-actor": 0.9}
+    assert found == {"person": 0.5, "person-actor": 0.9}
+    only = _bundle(tmp_path, {"PER": "person"}, "PER")
+    assert agents_tagger.thresholds(only, {"person": 0.5, "person-actor": 0.9, "art": 0.1}) == {"person": 0.5}
     with pytest.raises(ValueError, match="none of the labels"):
         agents_tagger.chosen(_bundle(tmp_path, {"PER": "person"}, "PER"), ("art",))
 

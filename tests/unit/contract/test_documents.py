@@ -41,6 +41,7 @@ class Found:
     end: int
     label: str = "person-politician"
     score: float = 0.97
+    coarse_score: float = 0.99
 
     @property
     def coarse(self) -> str:
@@ -233,6 +234,7 @@ def test_the_contract_as_it_is_written() -> None:
         "fine": "politician",
         "label": "person-politician",
         "score": 0.97,
+        "coarse_score": 0.99,
     }
     assert _loaded(person) == {
         "schema": 1,
@@ -253,6 +255,15 @@ def test_the_contract_as_it_is_written() -> None:
     }
     assert list(orjson.loads(person.value or b"")) == list(SCHEMA["properties"])
     assert _loaded(location)["entities"][0]["score"] == 0.9877
+
+
+def test_a_document_without_coarse_scores_is_still_one() -> None:
+    """What was written before `coarse_score` came passes the schema, and a score outside 0 to 1 does not."""
+    loaded = _loaded(_encoded(_record(), MERKEL)[0])
+    del loaded["entities"][0]["coarse_score"]
+    assert VALID.is_valid(loaded)
+    loaded["entities"][0]["coarse_score"] = 1.01
+    assert not VALID.is_valid(loaded)
 
 
 def test_nothing_found_goes_to_none() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.evaluate import DataError, Sentence, evaluate, join, read_sentences
-from model.scores import spans_of
-from model.tagger import Entity
+from model.scores import Routing, spans_of
+from model.tagger import Entity, Least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Oracle:
     def entity(text: str, start: int, end: int, label: str) -> Entity:
         """Return an entity of a text."""
         coarse, fine = label.split("-", 1)
-        return Entity(text[start:end], start, end, coarse, fine, label, 1.0)
+        return Entity(text[start:end], start, end, coarse, fine, label, 1.0, 1.0)
 
     def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
         """Return the answers."""
@@ -193,3 +194,27 @@ def test_the_bundle_finds_names_in_tokens_and_in_prose(tagger: Tagger, prose: bo
     found = {(entity.start, entity.end, entity.coarse) for entity in entities}
     assert (places[0][0], places[1][1], "person") in found
     assert (*places[6], "location") in found
+
+
+def test_routing_asks_for_categories_whatever_the_type() -> None:
+    """A sentence with the right category and the wrong type is on the right topic; the curve has what is not told."""
+    routing = Routing()
+    routing.add({"person", "art"}, {"person"}, {"person": 0.9, "art": 0.3})
+    routing.add(set(), {"event"}, {"event": 0.5})
+    found = routing.report()
+    assert (found["precision"], found["recall"], found["support"]) == (0.5, 0.5, 2)
+    assert found["categories"]["person"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
+    assert found["categories"]["art"]["recall"] == found["categories"]["event"]["precision"] == 0.0
+    curve = {row["threshold"]: (row["precision"], row["recall"]) for row in found["curve"]}
+    assert (curve[0.0], curve[0.5], curve[0.6]) == ((2 / 3, 1.0), (0.5, 0.5), (1.0, 0.5))
+
+
+def test_what_thresholds_hold_back_is_for_the_curve_alone() -> None:
+    """An entity under its category's threshold counts neither as found nor as routed."""
+    sentences = [Sentence(("Berlin",), ("location-GPE",))]
+    oracle: Any = Oracle(sentences, prose=False)
+    least = Least(oracle.labels, np.array([0, 2], np.float32), np.array([0, 0], np.float32))
+    report = evaluate(oracle, sentences, least=least)
+    assert report["fine"]["recall"] == report["routing"]["recall"] == 0.0
+    assert report["routing"]["curve"][0]["recall"] == 1.0
+    assert evaluate(oracle, sentences)["routing"]["f1"] == 1.0

@@ -114,10 +114,10 @@ texts = st.one_of(
 def test_entities_are_told_with_place_and_type(stub: Tagger) -> None:
     """An entity is its text, place in code points, category, type, label and score."""
     (found,) = stub.tag(["a 👩‍👩‍👧 Berlin's a"])
-    assert [dataclasses.replace(entity, score=0.0) for entity in found] == [
-        Entity("Berlin", 8, 14, "location", "GPE", "location-GPE", 0.0)
+    assert [dataclasses.replace(entity, score=0.0, coarse_score=0.0) for entity in found] == [
+        Entity("Berlin", 8, 14, "location", "GPE", "location-GPE", 0.0, 0.0)
     ]
-    assert 0.5 < found[0].score < 1
+    assert 0.5 < found[0].score <= found[0].coarse_score < 1
     assert stub.labels == ("person-other", "location-GPE")
     assert stub.info.name == "small"
 
@@ -217,6 +217,7 @@ def test_thresholds_and_labels_choose_what_is_told(tmp_path: Path, graph: StubGr
     assert labels() == ["person-other", "location-GPE"]
     assert labels(thresholds=1.0) == []
     assert labels(thresholds={"person-other": 1.0}) == ["location-GPE"]
+    assert labels(thresholds={"person": 1.0}) == ["location-GPE"]
     assert labels(labels=["person-other"]) == ["person-other"]
     assert labels(labels=[]) == []
 
@@ -234,6 +235,26 @@ def test_a_bundles_own_least_score_holds_until_another_is_named(tmp_path: Path, 
     assert labels() == []
     assert labels(thresholds=0) == ["person-other", "location-GPE"]
     assert labels(thresholds={"location-GPE": 0}) == ["location-GPE"]
+    assert labels(thresholds={"location": 0}) == ["location-GPE"]
+
+
+def test_a_bundles_thresholds_are_of_categories_and_of_types(tmp_path: Path, graph: StubGraph) -> None:
+    """A category's is held against the coarse score, a type's against the score; naming either replaces it."""
+    folder = write_small(tmp_path / "small")
+    content = {"weight": 0, "temperature": 1, "smoothing": 1, "transitions": {}}
+    thresholds = {"categories": {"person": 0.999}, "types": {"location-GPE": 0.999}}
+    (folder / "decoding.json").write_text(json.dumps(content | {"thresholds": thresholds}))
+
+    def labels(**options: Any) -> list[str]:
+        with load(folder, graph, threads=1, **options) as tagger:
+            return [entity.label for entity in tagger.tag(["b a Berlin"])[0]]
+
+    assert labels() == []
+    assert labels(thresholds={"person": 0.1}) == ["person-other"]
+    assert labels(thresholds={"location-GPE": 0.1}) == ["location-GPE"]
+    assert labels(thresholds={"location": 0.1}) == ["location-GPE"]
+    assert labels(thresholds={"location": 0.1, "location-GPE": 0.9995}) == []
+    assert labels(thresholds={"person-other": 0.1}) == []
 
 
 @pytest.mark.parametrize(
