@@ -76,6 +76,8 @@ $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11, 3.12 or 3.13 found: name one with `make PYTHON=/path/to/python3`.' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo 'This Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@# Dependency groups need pip 25.1.
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
@@ -85,10 +87,10 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) for development ...'
-	@$(INSTALL) --editable '.[bench,demo,dev,live]'
+	@$(INSTALL) --editable '.[demo,live]' --group bench --group dev
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.recipe: $(VENV)/.made pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) with torch: this takes a while ...'
-	@$(INSTALL) --editable '.[bench,demo,dev,live,recipe]'
+	@$(INSTALL) --editable '.[demo,live,recipe]' --group bench --group dev
 	@touch $@ $(VENV)/.dev $(VENV)/.demo
