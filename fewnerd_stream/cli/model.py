@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 _RECIPE: Final = {
     "make": "Make the bundled model: all steps, from seed and data.",
-    "train": "Recipe: train a run.",
-    "predict": "Recipe: write teachers' distributions for a student.",
-    "export": "Recipe: export a run to ONNX.",
-    "quantize": "Recipe: quantize a run's graph to INT8.",
-    "decoding": "Recipe: count transitions, choose weight and temperature.",
-    "card": "Recipe: write a run's model card.",
     "recipe": "Recipe: any of its commands, with its own options before them.",
 }
 _THERE_IT_IS: Final = {"make": ["all"], "recipe": []}

@@ -13,7 +13,8 @@ import json
 import random
 import sys
 from typing import TYPE_CHECKING, Any, Final
-from unittest import mock
+
+import pytest
 
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.process import Processor
@@ -29,7 +30,19 @@ if TYPE_CHECKING:
 INPUTS: Final = 5_000
 WINDOW: Final = 32
 _NOW: Final = 1_764_000_000.0
-_ODD: Final = ("\u202eevil", "a\u0000b", "東京", "e\u0301", "😀", "\x1b[31m", "\n", "[bold]", "\ufeff", "ß", "\u2028")
+_ODD: Final = (
+    "\u202eevil",
+    "a\u0000b",
+    "東京",
+    "e\u0301",
+    "😀",
+    "\x1b[31m",
+    "\n",
+    "[bold]",
+    "\ufeff",
+    "ß",
+    "\u2028",
+)
 _NAMES: Final = ("Anna", "Oslo", "Berlin", "Siemens", "Paris", "Lima", "Toyota", "Beethoven")
 
 
@@ -62,14 +75,21 @@ def records(count: int = INPUTS) -> Iterator[Record]:
             value = json.dumps({"id": f"d{number}", "text": " ".join(["x", *words]), "n": number}).encode()
         if draw.random() < 0.1:
             topic = draw.choice(retries)
-            place = {"topic": settings.input_topics[0], "partition": "3", "offset": str(number), "attempt": "1"}
+            place = {
+                "topic": settings.input_topics[0],
+                "partition": "3",
+                "offset": str(number),
+                "attempt": "1",
+            }
             headers += tuple((f"__fewnerd.{name}", text.encode()) for name, text in place.items())
         key = None if draw.random() < 0.3 else f"k{number % 7}".encode()
         yield Record(topic, number % 4, number, 1_763_000_000_000 + number, key, value, headers)
 
 
 def _headers(draw: random.Random) -> Headers:
-    chosen = draw.choice(((), (("traceparent", b"00-1-2-01"),), (("ce_id", b"mine"), ("x", None), ("x", b"\xff"))))
+    chosen = draw.choice(
+        ((), (("traceparent", b"00-1-2-01"),), (("ce_id", b"mine"), ("x", None), ("x", b"\xff")))
+    )
     return tuple(chosen)
 
 
@@ -78,7 +98,8 @@ def digest() -> str:
     total = hashlib.sha256()
     processor = Processor(load_settings(), Fussy())
     everything = list(records())
-    with mock.patch("time.time", lambda: _NOW):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.time", lambda: _NOW)
         for first in range(0, len(everything), WINDOW):
             for outcome in processor.process(everything[first : first + WINDOW]):
                 total.update(f"{outcome.kind} {outcome.reason} {len(outcome.outgoing)}\n".encode())

@@ -254,12 +254,12 @@ def test_model_evaluate_names_a_file_that_it_cannot_use(run: Callable[..., Resul
 
 def test_the_recipes_commands_are_passed_on(run: Callable[..., Result]) -> None:
     """Their help is the recipe's own; what it does not know is its usage error, exit code 2."""
-    help_text = run("model", "train", "--help")
+    help_text = run("model", "recipe", "train", "--help")
     assert help_text.exit_code == 0, help_text.output
     assert "--teacher" in help_text.stdout
     assert "--plans" in run("model", "make", "--help").stdout
     assert "--held-out" in run("model", "recipe", "--help").stdout
-    assert run("model", "train", "--nonsense").exit_code == Exit.USAGE
+    assert run("model", "recipe", "train", "--nonsense").exit_code == Exit.USAGE
 
 
 def test_without_the_recipes_libraries_it_is_said_how_to_get_them(
@@ -272,7 +272,7 @@ def test_without_the_recipes_libraries_it_is_said_how_to_get_them(
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr(recipe.main, "main", missing)
-    result = run("model", "train", "x")
+    result = run("model", "recipe", "train", "x")
     assert result.exit_code == Exit.FAILURE
     assert result.stderr == (
         "Error: the recipe is not installed: pip install 'fewnerd-stream[recipe]' (no module named torch)\n"
