@@ -29,7 +29,7 @@ from fewnerd_stream.errors import Reason, Reject
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fewnerd_stream.settings import Settings
+    from fewnerd_stream.contract.options import DocumentOptions
 
 __all__ = [
     "SCHEMA",
@@ -130,7 +130,7 @@ class ModelLike(Protocol):
         """``int8`` or ``fp32``."""
 
 
-def decode(value: bytes | None, settings: Settings) -> Document:
+def decode(value: bytes | None, settings: DocumentOptions) -> Document:
     """Read a raw document.
 
     Raises:
@@ -180,13 +180,13 @@ def _named(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _check_nesting(value: bytes, settings: Settings) -> None:
+def _check_nesting(value: bytes, settings: DocumentOptions) -> None:
     depth = nesting(value)
     if depth > settings.max_depth:
         raise Reject(Reason.TOO_DEEP, f"nested {depth} deep, more than max_depth ({settings.max_depth})")
 
 
-def _refuse(value: bytes, error: orjson.JSONDecodeError, settings: Settings) -> NoReturn:
+def _refuse(value: bytes, error: orjson.JSONDecodeError, settings: DocumentOptions) -> NoReturn:
     """Find out why orjson would not read it; off the hot path, so the standard library may have a look."""
     try:
         text = value.decode("utf-8")
@@ -226,7 +226,7 @@ def encode(  # noqa: PLR0917 - each is a part of the contract
     document: Document,
     entities: Sequence[EntityLike],
     model: ModelLike,
-    settings: Settings,
+    settings: DocumentOptions,
 ) -> tuple[Outgoing, ...]:
     """Write the enriched documents of a raw one: one for each category in it, or one for none.
 

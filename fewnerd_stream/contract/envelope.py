@@ -18,9 +18,9 @@ from fewnerd_stream.contract.records import OURS, Headers, Outgoing, Record, Sou
 from fewnerd_stream.errors import TopicsError
 
 if TYPE_CHECKING:
+    from fewnerd_stream.contract.options import EnvelopeOptions
     from fewnerd_stream.contract.topology import InputTopics
     from fewnerd_stream.errors import Reason
-    from fewnerd_stream.settings import Settings
 
 __all__ = [
     "DeadLetter",
@@ -58,7 +58,7 @@ _TOPIC: Final = re.compile(rb"[A-Za-z0-9._-]{1,249}")
 _MOST_TIMES: Final = 1_000_000
 
 
-def source_of(record: Record, settings: Settings) -> Source:
+def source_of(record: Record, settings: EnvelopeOptions) -> Source:
     """Say where a record's document first stood: here, or elsewhere as the headers say that we wrote."""
     if record.topic in settings.topology.trusted:
         source = _believed(record)
@@ -122,7 +122,7 @@ def not_before(record: Record) -> int:
     return min(due, record.timestamp + DAY_MS)
 
 
-def retry_record(record: Record, source: Source, settings: Settings, now_ms: int) -> Outgoing | None:
+def retry_record(record: Record, source: Source, settings: EnvelopeOptions, now_ms: int) -> Outgoing | None:
     """Send a record to wait for its next attempt; None when it has had its last.
 
     Args:
@@ -154,7 +154,7 @@ def dead_record(  # noqa: PLR0917 - each becomes a header
     stage: str,
     error: BaseException | None,
     model_digest: str | None,
-    settings: Settings,
+    settings: EnvelopeOptions,
 ) -> Outgoing:
     """Send a record to the dead letters, with the reason and the error.
 
@@ -195,7 +195,7 @@ def dead_record(  # noqa: PLR0917 - each becomes a header
     return Outgoing(_topics_of(record, settings).dead, record.key, record.value, tuple(headers))
 
 
-def replay_record(record: Record, settings: Settings) -> Outgoing:
+def replay_record(record: Record, settings: EnvelopeOptions) -> Outgoing:
     """Send a dead letter to its input's first retry topic, due now; the errors stay behind.
 
     Raises:
@@ -230,7 +230,7 @@ class DeadLetter:
     """Those that are not ours."""
 
 
-def dead_letter(record: Record, settings: Settings) -> DeadLetter:
+def dead_letter(record: Record, settings: EnvelopeOptions) -> DeadLetter:
     """Read a dead letter for somebody who looks into it; what was put there by others is read too."""
     source = source_of(record, settings)
     found = {
@@ -256,7 +256,7 @@ def dead_letter(record: Record, settings: Settings) -> DeadLetter:
     )
 
 
-def _topics_of(record: Record, settings: Settings) -> InputTopics:
+def _topics_of(record: Record, settings: EnvelopeOptions) -> InputTopics:
     topics = settings.topology.of(record.topic)
     if topics is None:
         raise TopicsError(

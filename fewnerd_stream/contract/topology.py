@@ -14,7 +14,7 @@ from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from fewnerd_stream.settings import Settings
+    from fewnerd_stream.contract.options import TopicOptions
 
 ROOM: Final = 64 * 1024
 """Bytes that a record may grow by on its way to a retry topic or to the dead letters: our headers."""
@@ -122,7 +122,7 @@ class TopicSpec:
     config: Mapping[str, str]
 
 
-def all_topics(settings: Settings) -> list[TopicSpec]:
+def all_topics(settings: TopicOptions) -> list[TopicSpec]:
     """List every topic that there must be, with the configuration that `create_topics` gives it."""
     durable = {"min.insync.replicas": str(settings.min_insync_replicas)}
     handed_on = {

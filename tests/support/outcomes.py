@@ -60,7 +60,7 @@ def records(count: int = INPUTS) -> Iterator[Record]:
     """Yield the inputs, always the same."""
     draw = random.Random(20261127)
     settings = load_settings()
-    retries = sorted(settings.all_retry_topics)
+    retries = sorted(settings.topology.retries)
     for number in range(count):
         kind = draw.random()
         topic, headers = settings.input_topics[0], _headers(draw)
