@@ -18,6 +18,7 @@ import pytest
 
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.process import Processor
+from fewnerd_stream.delivery.pulse import silent
 from fewnerd_stream.settings import load_settings
 from tests.faults.fuzz import POISON
 from tests.support.taggers import WordTagger
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fewnerd_stream.contract.records import Headers, Outgoing
+    from fewnerd_stream.delivery.pulse import Beat
 
 INPUTS: Final = 5_000
 WINDOW: Final = 32
@@ -49,11 +51,11 @@ _NAMES: Final = ("Anna", "Oslo", "Berlin", "Siemens", "Paris", "Lima", "Toyota",
 class Fussy(WordTagger):
     """Fails on every text that holds the word *cursed*, as a model does on a text that it cannot bear."""
 
-    def tag(self, texts: Sequence[str]) -> list[list[Any]]:
+    def tag(self, texts: Sequence[str], beat: Beat = silent) -> list[list[Any]]:
         """Find each text's entities, or fail."""
         if any("cursed" in text for text in texts):
             raise RuntimeError("cursed")
-        return list(super().tag(texts))
+        return list(super().tag(texts, beat))
 
 
 def records(count: int = INPUTS) -> Iterator[Record]:
