@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from fewnerd_stream.settings.fields import MASK, MIB, Settings, load_settings, settings_table
+from fewnerd_stream.settings.fields import MASK, MIB
+from fewnerd_stream.settings.loading import SettingRow, Settings, load_settings, settings_table
 
-__all__ = ["MASK", "MIB", "Settings", "load_settings", "settings_table"]
+__all__ = ["MASK", "MIB", "SettingRow", "Settings", "load_settings", "settings_table"]

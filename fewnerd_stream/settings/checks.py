@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from fewnerd_stream.contract.taxonomy import CATEGORIES, LABELS
 from fewnerd_stream.contract.topology import ROOM, Role
+from fewnerd_stream.settings.parsing import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fewnerd_stream.settings import Settings
-
-PREFIX: Final = "FEWNERD_"
+    from fewnerd_stream.settings.fields import Fields
 
 # Seconds after the drain that the last commit may take.
 FAREWELL: Final = 5.0
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_HIGHEST_PORT: Final = 65_535
-
 
 _PARTS: Final[dict[Role, str]] = {
     "input": "an input topic",
@@ -33,62 +27,12 @@ _PARTS: Final[dict[Role, str]] = {
 }
 
 
-def items(value: str) -> list[str]:
-    """Split a value of the environment: commas between items, or a JSON list."""
-    if value.lstrip().startswith("["):
-        parsed = json.loads(value)
-        return [item if isinstance(item, str) else json.dumps(item) for item in parsed]
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def check_servers(value: str) -> str:
-    """Check that each server is host:port, and give them back with plain commas between.
-
-    Raises:
-        ValueError: one is not.
-    """
-    servers = items(value)
-    for server in servers:
-        match = _SERVER.fullmatch(server)
-        if match is None or not 0 < int(match[1]) <= _HIGHEST_PORT:
-            message = "host:port is wanted, with commas between"
-            raise ValueError(message)
-    if not servers:
-        message = "host:port is wanted, with commas between"
-        raise ValueError(message)
-    return ",".join(servers)
-
-
-def check_address(value: str) -> str:
-    """Check that an address to listen on is host:port; port 0 stands for any that is free.
-
-    Raises:
-        ValueError: it is not.
-    """
-    match = _SERVER.fullmatch(value)
-    if match is None or int(match[1]) > _HIGHEST_PORT:
-        raise ValueError(f"host:port is wanted, such as 0.0.0.0:9464, not {value}")
-    return value
-
-
-def check_labels(labels: Iterable[str]) -> None:
-    """Check that each is one of Few-NERD's labels or categories.
-
-    Raises:
-        ValueError: one is not.
-    """
-    wrong = [label for label in labels if label not in LABELS and label not in CATEGORIES]
-    if wrong:
-        message = f"no label or category of Few-NERD: {', '.join(wrong)}"
-        raise ValueError(message)
-
-
-def problems(settings: Settings) -> list[str]:
+def problems(settings: Fields) -> list[str]:
     """List all that does not fit together."""
     return [*_times(settings), *_sizes(settings), *_topics(settings), *_security(settings)]
 
 
-def _below(settings: Settings, low: str, high: str, why: str, factor: float = 1) -> Iterator[str]:
+def _below(settings: Fields, low: str, high: str, why: str, factor: float = 1) -> Iterator[str]:
     """Demand that one setting lies below (a part of) another."""
     low_value, high_value = getattr(settings, low), getattr(settings, high)
     if low_value >= high_value * factor:
@@ -99,7 +43,7 @@ def _below(settings: Settings, low: str, high: str, why: str, factor: float = 1)
         )
 
 
-def _times(settings: Settings) -> Iterator[str]:
+def _times(settings: Fields) -> Iterator[str]:
     yield from _below(
         settings, "heartbeat_interval", "session_timeout", "one lost heartbeat must not end the session", 0.5
     )
@@ -118,7 +62,7 @@ def _times(settings: Settings) -> Iterator[str]:
         yield from _below(settings, name, "patience", "a single slow step must not count as no progress")
 
 
-def _sizes(settings: Settings) -> Iterator[str]:
+def _sizes(settings: Fields) -> Iterator[str]:
     if settings.max_text_bytes > settings.max_message_bytes:
         yield (
             f"{PREFIX}MAX_TEXT_BYTES ({settings.max_text_bytes}) is more than {PREFIX}MAX_MESSAGE_BYTES "
@@ -137,7 +81,7 @@ def _sizes(settings: Settings) -> Iterator[str]:
         )
 
 
-def _topics(settings: Settings) -> Iterator[str]:
+def _topics(settings: Fields) -> Iterator[str]:
     """Demand names that Kafka takes, and no topic with two parts to play."""
     parts: dict[str, tuple[str, str]] = {}
     for topic in {topic for topic in settings.input_topics if settings.input_topics.count(topic) > 1}:
@@ -178,7 +122,7 @@ def _apart(
             yield f"{variable}: {name} would be {part}, and {same} {its_part}"
 
 
-def _security(settings: Settings) -> Iterator[str]:
+def _security(settings: Fields) -> Iterator[str]:
     protocol = settings.security_protocol
     ssl_names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
     sasl_names = ("sasl_mechanism", "sasl_username", "sasl_password")

@@ -9,34 +9,28 @@ import json
 import os
 import ssl
 import tempfile
-import tomllib
-from contextvars import ContextVar
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
     NoDecode,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from fewnerd_stream.contract.topology import Topology
 from fewnerd_stream.errors import SettingsError
-from fewnerd_stream.settings.checks import PREFIX, check_address, check_labels, check_servers, items, problems
-from fewnerd_stream.settings.report import CONFIG, explained, summary, unknown
+from fewnerd_stream.settings.parsing import PREFIX, check_address, check_labels, check_servers, items
 
 MASK: Final = "********"
 
 MIB: Final = 1024 * 1024
 _MOST_BYTES: Final = 2**30
 _LONGEST_DELAY: Final = 86_400.0
-_file: ContextVar[Path | None] = ContextVar("_file", default=None)
 
 
 def _default_health_file(data: dict[str, Any]) -> Path:
@@ -46,8 +40,8 @@ def _default_health_file(data: dict[str, Any]) -> Path:
     return Path(tempfile.gettempdir()) / f"fewnerd-stream-{uid}-{quote(name, safe='')}.json"
 
 
-class Settings(BaseSettings):
-    """Everything that a worker can be told; times are in seconds, sizes in bytes."""
+class Fields(BaseSettings):
+    """The fields of `Settings`, each checked alone; times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
@@ -275,26 +269,6 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        """Check what no field can know alone, and say all that is wrong at once."""
-        found = problems(self)
-        if found:
-            raise ValueError("\n".join(found))
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let arguments win over the environment, and the environment over the file."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(_file_in_use()))
-
     @cached_property
     def topology(self) -> Topology:
         """All topics of this group: their names and roles."""
@@ -340,81 +314,15 @@ class Settings(BaseSettings):
 
     def describe(self) -> dict[str, str]:
         """Give each setting's value as one would write it into the environment, secrets masked."""
-        return {name: _shown(getattr(self, name)) for name in type(self).model_fields}
+        return {name: shown(getattr(self, name)) for name in type(self).model_fields}
 
 
-class SettingRow(NamedTuple):
-    """A setting as the documentation shows it."""
-
-    name: str
-    env: str
-    default: str
-    meaning: str
-
-
-def settings_table() -> list[SettingRow]:
-    """List every setting, in the order in which they are best explained."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = "<temporary folder>/fewnerd-stream-<uid>-<group>.json"
-        if name != "health_file":
-            default = _shown(field.default)
-        rows.append(SettingRow(name, PREFIX + name.upper(), default, field.description or ""))
-    return rows
-
-
-def load_settings(*, config: str | Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401 - as many types as fields
-    """Read the settings: the overrides win over the environment, and that over the file.
-
-    Args:
-        config: the TOML file to read in place of the one that ``FEWNERD_CONFIG`` names.
-        overrides: values by setting name; None counts as not given.
-
-    Raises:
-        SettingsError: with one message that names every variable that is wrong.
-    """
-    given = {name: value for name, value in overrides.items() if value is not None}
-    token = _file.set(Path(config) if config is not None else None)
-    try:
-        path = _file_in_use()
-        in_file = _read_file(path)
-        wrong = list(unknown(Settings.model_fields, given, in_file, path))
-        settings = None
-        try:
-            settings = Settings(**given)
-        except ValidationError as error:
-            wrong += explained(error, given, in_file, path)
-        if settings is None or wrong:
-            raise SettingsError(summary(wrong))
-        return settings
-    finally:
-        _file.reset(token)
-
-
-def _file_in_use() -> Path | None:
-    path = _file.get()
-    if path is None and os.environ.get(CONFIG):
-        path = Path(os.environ[CONFIG])
-    return path
-
-
-def _read_file(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        message = f"the settings' file {path} ({CONFIG}) cannot be used: {reason}"
-        raise SettingsError(message) from error
-
-
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Write a value as one would into the environment."""
     if isinstance(value, tuple):
-        return ",".join(map(_shown, value))
+        return ",".join(map(shown, value))
     if isinstance(value, dict):
-        return ",".join(f"{key}={_shown(item)}" for key, item in value.items())
+        return ",".join(f"{key}={shown(item)}" for key, item in value.items())
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, SecretStr):
