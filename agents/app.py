@@ -30,6 +30,9 @@ log = logging.getLogger("fewnerd_stream.worker")
 _LONG = 1_000_000.0
 # With the drain, just less than an operator waits for.
 _FAREWELL = 4.5
+# How long the clients may take to close when nothing is at work, and when no broker answers.
+_CLOSING = 3.0
+_CLOSING_ALONE = 1.0
 
 
 class App(faust.App):
@@ -51,10 +54,25 @@ class App(faust.App):
 
         By then all that can be committed is, and the rest comes again.
         """
-        self.last_resort = threading.Timer(self.delivery.settings.drain + _FAREWELL, self._end_by_force)
+        state = self.delivery
+        busy = state.ledger.in_flight or state.ledger.to_commit()
+        if busy and state.consumer_heard():
+            self.end_within(state.settings.drain + _FAREWELL)
+        else:
+            self.end_soon()
+        await super().on_stop()
+
+    def end_soon(self) -> None:
+        """End within seconds, whether or not the clients close: all is committed that can be."""
+        self.end_within(_CLOSING if self.delivery.consumer_heard() else _CLOSING_ALONE)
+
+    def end_within(self, seconds: float) -> None:
+        """End by force, if the end has not come within so many seconds."""
+        if self.last_resort is not None:
+            self.last_resort.cancel()
+        self.last_resort = threading.Timer(seconds, self._end_by_force)
         self.last_resort.daemon = True
         self.last_resort.start()
-        await super().on_stop()
 
     def _end_by_force(self) -> None:
         log.warning("the clients do not close: ending all the same")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import sys
 from typing import TYPE_CHECKING
 
 import faust
@@ -14,7 +12,7 @@ import faust
 from agents.app import make_app
 from agents.tagger import bands, pieces_of
 from fewnerd_stream.errors import TopicsError
-from fewnerd_stream.exits import Exit
+from fewnerd_stream.exits import Exit, end_well_on_sigterm
 from fewnerd_stream.kafka import topics
 from fewnerd_stream.telemetry.metrics import registry
 from fewnerd_stream.telemetry.probes import Probes
@@ -45,8 +43,15 @@ def run_worker(
         BrokerError: no broker could be reached.
         TopicsError: a topic is missing, or is set up so that documents would be lost.
     """
+    box: list[App] = []
+
+    def last_words() -> None:
+        if box:
+            box[0].delivery.progress.stopped()
+            box[0].watchdog.write()
+
     # Until Faust takes the signals over there is nothing to drain.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    end_well_on_sigterm(last_words)
     status = WorkerStatus(settings)
     if settings.http is not None:
         Probes(settings.http, registry(settings, status), status.live, status.ready).start()
@@ -55,7 +60,6 @@ def run_worker(
     status.uses(tagger.info, bands(tagger, settings), pieces_of(tagger))
     loop = _new_loop()
     asyncio.set_event_loop(loop)
-    box: list[App] = []
 
     def end(reason: str, code: Exit) -> None:
         log.critical("%s", reason)

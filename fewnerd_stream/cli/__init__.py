@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fewnerd_stream.cli._group import DEBUG, LazyGroup, Session, examples, exit_table
+from fewnerd_stream.exits import end_well_on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,4 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whatever a document holds, it must not end a command that prints it.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if "worker" in (sys.argv[1:] if arguments is None else arguments):
+        # Before its imports: they take a second, in which it may be told to stop.
+        end_well_on_sigterm()
     cli.main(arguments, prog_name="fewnerd-stream")

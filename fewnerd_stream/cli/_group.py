@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import logging
@@ -152,6 +151,7 @@ def run(work: Coroutine[Any, Any, _Result]) -> _Result:
     Raises:
         KeyboardInterrupt: it was cancelled.
     """
+    import asyncio
 
     async def guarded() -> _Result:
         task = asyncio.current_task()

@@ -95,6 +95,8 @@ class Committer:
 
     async def last(self) -> None:
         """Commit before the partitions go, within seconds, and take back the starts: the process lives."""
+        if not self._state.consumer_heard():  # nobody would take it
+            return
         try:
             await asyncio.wait_for(self._last(), _LAST_COMMIT_SECONDS)
         except TimeoutError:

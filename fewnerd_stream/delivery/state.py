@@ -73,6 +73,21 @@ class State:
         """Whether the group's coordinator answered within the session timeout."""
         return self.consumer is not None and self.consumer.heard_recently()
 
+    def unanswered(self) -> bool:
+        """Whether no broker has answered for a session's length, other than that the group is changing."""
+        if self.consumer is None:
+            return time.monotonic() - self.progress.began_at > self.settings.session_timeout
+        return self.consumer.unanswered()
+
+    @property
+    def silence(self) -> str:
+        """What to say while no broker answers."""
+        settings = self.settings
+        return (
+            f"no answer from the group's coordinator for {settings.session_timeout:g} s: "
+            f"do the brokers run at {settings.bootstrap_servers}?"
+        )
+
     def consumer_settled(self) -> bool:
         """Whether records would be read if there were any."""
         return self.consumer is not None and self.consumer.settled()
@@ -86,7 +101,8 @@ class State:
         self.progress.draining()
         deadline = time.monotonic() + self.settings.drain
         epoch = self.ledger.epoch
-        while busy() and time.monotonic() < deadline and self.owns(epoch):
+        # Without an answer from the group nothing may be published, so there is nothing to wait for.
+        while busy() and time.monotonic() < deadline and self.owns(epoch) and self.consumer_heard():
             self.committer.kick()
             await asyncio.sleep(_DRAIN_STEP)
         return not busy()
@@ -117,5 +133,5 @@ class Ownership:
         while not self.sure():
             if self.lost():
                 raise Dropped
-            self._state.progress.waiting("the group's coordinator has not answered for a session's length")
+            self._state.progress.waiting(self._state.silence)
             await asyncio.sleep(_OWNERSHIP_STEP)

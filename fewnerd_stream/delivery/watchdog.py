@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from fewnerd_stream.delivery.standstill import Standstill
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ log = logging.getLogger("fewnerd_stream.worker")
 
 _TICK = 1.0
 _LINE_EVERY = 10.0
+# Below that a partition that stands is none: its window is at work.
+_STANDS_SECONDS = 10.0
 
 
 class Watchdog:
@@ -30,6 +33,8 @@ class Watchdog:
         self._state = state
         # Each partition's lowest pending offset, and how much was handed over when it was first seen there.
         self._heads: dict[Partition, tuple[int, int]] = {}
+        self._standstill = Standstill()
+        self._unanswered = False
 
     async def run(self) -> None:
         """Look once a second, for as long as the worker runs."""
@@ -49,7 +54,9 @@ class Watchdog:
         # would read what comes. One that has never been in a group is given the patience from its start.
         if not state.ledger.in_flight and state.consumer_heard() and state.consumer_settled():
             progress.moved()
+        self._look_for_brokers()
         progress.turned({} if state.consumer is None else state.consumer.standings())
+        starved = self._look_for_standstill()
         self.write()
         if state.consumer is not None and state.consumer.broken:
             await self._give_up(state.consumer.broken, Exit.FAILURE)
@@ -63,6 +70,40 @@ class Watchdog:
             where = f"{overtaken.topic}/{overtaken.partition}"
             message = f"{where} stands still while others move: a document was mislaid"
             await self._give_up(message, Exit.WATCHDOG)
+        if starved is not None:
+            where = f"{starved.topic}/{starved.partition}"
+            message = (
+                f"{where} is not read while others are, for longer than FEWNERD_PATIENCE ({patience:g} s)"
+            )
+            await self._give_up(message, Exit.WATCHDOG)
+
+    def _look_for_brokers(self) -> None:
+        """Say so while nobody answers, also when there is nothing to do."""
+        state = self._state
+        if state.unanswered():
+            state.progress.waiting(state.silence)
+        elif self._unanswered:
+            state.progress.flowing()
+        self._unanswered = state.unanswered()
+
+    def _look_for_standstill(self) -> Partition | None:
+        """Note which partitions stand while others move; return one that is not even read, beyond the patience."""
+        state = self._state
+        consumer, ledger = state.consumer, state.ledger
+        if consumer is None:
+            return None
+        places = {}
+        for partition in ledger.assigned:
+            position = ledger.position(partition)
+            behind = ledger.head(partition) is not None or consumer.has_more(partition)
+            places[partition] = (position or 0, behind)
+        standing = self._standstill.look(places, time.monotonic())
+        state.progress.stands({p: seconds for p, seconds in standing.items() if seconds >= _STANDS_SECONDS})
+        for partition, seconds in standing.items():
+            starved = ledger.head(partition) is None and consumer.has_leader(partition)
+            if starved and seconds > state.settings.patience:
+                return partition
+        return None
 
     async def _give_up(self, reason: str, code: Exit) -> None:
         # No document is to blame: a start that stayed counted would make it a suspect.

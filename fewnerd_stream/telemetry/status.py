@@ -45,6 +45,8 @@ class WorkerStatus:
         self.since = time.time()
         self.reason = ""
         self.partitions: list[str] = []
+        # Partitions that stand still while others move, and for how many seconds.
+        self.standing: dict[str, float] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.dead_by_reason: collections.Counter[str] = collections.Counter()
         # Records stored, by topic: outputs and retry topics.
@@ -161,8 +163,15 @@ class WorkerStatus:
     def released(self) -> None:
         """Note that this worker has no partitions until the group gives it some."""
         self.partitions = []
+        self.standing = {}
         self.placed = False
         self.lags.forget()
+
+    def stands(self, standing: Mapping[Partition, float]) -> None:
+        """Note which partitions stand still while others move, and for how many seconds."""
+        self.standing = {f"{p.topic}/{p.partition}": round(seconds, 1) for p, seconds in standing.items()}
+        for name in self.standing:
+            self.complain(f"{name} stands still while others move")
 
     def rebalancing(self) -> None:
         """Note that the group changes."""
@@ -258,6 +267,7 @@ class WorkerStatus:
             "group": self._settings.group,
             "instance": self._settings.instance_id,
             "assigned": self.partitions,
+            "standing": self.standing,
             "in": self.counts["in"],
             "out": self.counts["out"],
             "retried": self.counts["retried"],

@@ -170,6 +170,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with client._subscription.fetch_context():  # noqa: SLF001 - as the client's own ``getmany``
             return await fetching.fetch(client._fetcher, shares, timeout)  # noqa: SLF001
 
+    def joins(self) -> bool:
+        """Whether the group is changing, on a connection that stands: the coordinator answers when all have joined."""
+        if self._consumer is None:
+            return False
+        connections = list(self._consumer._client._conns.values())  # noqa: SLF001 - nothing public tells it
+        changing = self._consumer._subscription.reassignment_in_progress  # noqa: SLF001
+        return bool(changing) and any(one.connected() for one in connections)
+
     def rejoin(self) -> None:
         """Have the group share its partitions out anew."""
         self.thread_loop.call_soon_threadsafe(self.client._coordinator.request_rejoin)  # noqa: SLF001

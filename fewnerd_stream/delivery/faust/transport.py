@@ -305,6 +305,19 @@ class Consumer(driver.Consumer):
         """Whether the coordinator answered within the session timeout, so that we still count as alive."""
         return time.monotonic() - self._thread.heard_at < self.delivery.settings.session_timeout
 
+    def unanswered(self) -> bool:
+        """Whether no broker has answered for a session's length, other than that the group is changing."""
+        since = max(self._thread.heard_at, self.delivery.progress.began_at)
+        silent = time.monotonic() - since > self.delivery.settings.session_timeout
+        return silent and not self._thread.joins()
+
+    def has_leader(self, partition: Partition) -> bool:
+        """Whether some broker would give records of a partition."""
+        return self._thread.client._client.cluster.leader_for_partition(TopicPartition(*partition)) not in {  # noqa: SLF001 - nothing public tells it
+            None,
+            -1,
+        }
+
     def has_more(self, partition: Partition) -> bool:
         """Whether the broker has records of a partition that could be read now."""
         return self._read_ahead.more(partition) and partition not in self.delays
@@ -351,6 +364,7 @@ class Consumer(driver.Consumer):
         if self.app.should_stop:
             # What is still at work must not be published while the services end: nobody would commit it.
             self.delivery.forget()
+            self.app.end_soon()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drain and commit before letting go; Faust would drop its lists before it commits them."""

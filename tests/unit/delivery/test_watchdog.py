@@ -25,6 +25,8 @@ class Group:
     def __init__(self) -> None:
         """Be well."""
         self.heard, self.round, self.broken = True, True, ""
+        self.more: set[Partition] = set()
+        self.led = True
         self.commits: dict[Partition, tuple[int, str]] = {}
 
     def is_member(self) -> bool:
@@ -38,6 +40,18 @@ class Group:
     def settled(self) -> bool:
         """Say it."""
         return self.round
+
+    def unanswered(self) -> bool:
+        """Say it."""
+        return not self.heard
+
+    def has_more(self, partition: Partition) -> bool:
+        """Say it."""
+        return partition in self.more
+
+    def has_leader(self, _: Partition) -> bool:
+        """Say it."""
+        return self.led
 
     def standings(self) -> dict[Partition, Any]:
         """Have heard of no end."""
@@ -133,3 +147,56 @@ async def test_partitions_that_move_are_not_overtaken(state: State) -> None:
         for partition in (A, B):
             state.ledger.hand_over(partition, offset)
             state.progress.handed_over("enriched")
+
+
+async def test_one_whose_brokers_are_gone_says_so_also_when_it_has_nothing_to_do(state: State) -> None:
+    """In its health while it waits, and in its last message; both name the brokers, and it is well again with them."""
+    group: Any = state.consumer
+    watchdog = Watchdog(state)
+    state.progress.moved()
+    state.progress.assigned([A, B])
+    group.heard = False
+    await watchdog.look()
+    told = state.progress.health()
+    assert told["state"] == "waiting"
+    assert state.settings.bootstrap_servers in told["reason"]
+    group.heard = True
+    await watchdog.look()
+    assert state.progress.health()["state"] == "running"
+    group.heard = False
+    state.progress.moved_at -= state.settings.patience + 1
+    with pytest.raises(Ended, match=state.settings.bootstrap_servers):
+        await watchdog.look()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the watchdog's time, to be set."""
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("led", [True, False])
+async def test_a_partition_that_is_not_read_while_others_are_is_seen(
+    state: State, clock: list[float], *, led: bool
+) -> None:
+    """First in the health file; beyond the patience it ends the worker, unless the partition has no leader."""
+    group: Any = state.consumer
+    group.more, group.led = {A}, led
+    watchdog = Watchdog(state)
+    for turn in range(3):
+        state.ledger.skip(B, turn + 1)
+        await watchdog.look()
+        clock[0] += 20
+    assert state.progress.health()["standing"] == {"raw/0": 40.0}
+    clock[0] += state.settings.patience
+    state.ledger.skip(B, 9)
+    if led:
+        with pytest.raises(Ended, match="raw/0"):
+            await watchdog.look()
+    else:
+        await watchdog.look()
+    group.more = set()
+    await watchdog.look()
+    assert state.progress.health()["standing"] == {}
