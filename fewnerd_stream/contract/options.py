@@ -62,31 +62,3 @@ class EnvelopeOptions(Protocol):
     @property
     def topology(self) -> Topology:
         """All topics of the group."""
-
-
-class TopicOptions(Protocol):
-    """What the topics' configuration depends on; sizes are in bytes."""
-
-    @property
-    def partitions(self) -> int:
-        """Partitions of a topic that is made."""
-
-    @property
-    def replication(self) -> int:
-        """Replicas of a topic that is made."""
-
-    @property
-    def min_insync_replicas(self) -> int:
-        """Replicas that must have a record before it counts as stored."""
-
-    @property
-    def max_message_bytes(self) -> int:
-        """The largest record on an input topic."""
-
-    @property
-    def max_result_bytes(self) -> int:
-        """The largest record on an output topic."""
-
-    @property
-    def topology(self) -> Topology:
-        """All topics of the group."""

@@ -7,14 +7,13 @@ must not retry each other's documents, and one prefixed right covers what is the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from fewnerd_stream.contract.options import TopicOptions
 
 ROOM: Final = 64 * 1024
 """Bytes that a record may grow by on its way to a retry topic or to the dead letters: our headers."""
@@ -120,6 +119,34 @@ class TopicSpec:
     partitions: int
     replication: int
     config: Mapping[str, str]
+
+
+class TopicOptions(Protocol):
+    """What the topics' configuration depends on; sizes are in bytes."""
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of a topic that is made."""
+
+    @property
+    def replication(self) -> int:
+        """Replicas of a topic that is made."""
+
+    @property
+    def min_insync_replicas(self) -> int:
+        """Replicas that must have a record before it counts as stored."""
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest record on an input topic."""
+
+    @property
+    def max_result_bytes(self) -> int:
+        """The largest record on an output topic."""
+
+    @property
+    def topology(self) -> Topology:
+        """All topics of the group."""
 
 
 def all_topics(settings: TopicOptions) -> list[TopicSpec]:
