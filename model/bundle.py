@@ -17,6 +17,8 @@
 ``MODEL_CARD.md``         optional, not read here
 ========================  ==========================================================================
 
+Weights that a graph keeps in other files must be files of this folder, no links (``model.outside``).
+
 Keys of ``config.json`` that are read; others are ignored:
 
 ``id2label``
@@ -43,12 +45,16 @@ drown the rest of ``config.json``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from model import outside
 from model.case import CASE_CLASSES
 from model.decode import Decoding
 
@@ -64,6 +70,12 @@ PARITY: Final = "parity.json"
 DEFAULT_WINDOW: Final = 190
 DEFAULT_OVERLAP: Final = 48
 SPECIALS: Final = ("[CLS]", "[SEP]", "[PAD]")
+# The most bytes of each file that is read whole, and what a bundle may say of itself: it may be a stranger's.
+_MOST_BYTES: Final = {CONFIG: 4 * 2**20, DECODING: 16 * 2**20, TOKENIZER: 64 * 2**20, PARITY: 16 * 2**20}
+_MOST_LABELS: Final = 1000
+_LONGEST_NAME: Final = 128
+_LONGEST_ROW: Final = 4096
+_LARGEST_NUMBER: Final = 1_000_000
 # What a hub name brings here; weights in other formats stay there.
 _WANTED: Final = [f"{GRAPH}*", FUSED, "*.json", "MODEL_CARD.md"]
 _SMALLEST_WINDOW: Final = 8
@@ -128,14 +140,17 @@ def open_bundle(source: str | Path | None = None) -> Bundle:
         raise BundleError(f"{folder / CONFIG}: case_classes is {case_classes}, must be 0 or {CASE_CLASSES}")
     precision = own.get("precision", "fp32")
     if precision not in {"fp32", "int8"}:
-        raise BundleError(f"{folder / CONFIG}: fewnerd.precision is {precision!r}, must be 'int8' or 'fp32'")
-    tokenizer, specials = _tokenizer(folder / TOKENIZER)
+        raise BundleError(
+            f"{folder / CONFIG}: fewnerd.precision is {shown(precision)}, must be 'int8' or 'fp32'"
+        )
+    vocabulary = _whole(config, "vocab_size", None, folder)
+    tokenizer, specials = _tokenizer(folder / TOKENIZER, vocabulary)
     return Bundle(
         folder=folder,
-        info=ModelInfo(str(own.get("name") or folder.resolve().name), digest(folder), precision),
+        info=ModelInfo(_name(own, folder), digest(folder), precision),
         labels=labels,
         types=types,
-        vocabulary=_whole(config, "vocab_size", None, folder),
+        vocabulary=vocabulary,
         case_classes=case_classes,
         window=window,
         overlap=overlap,
@@ -175,9 +190,16 @@ def find(source: str | Path | None) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """Return ``sha256:`` and the hash over names and contents of the files that decide a result."""
+    """Return ``sha256:`` and the hash over names and contents of the files that decide a result.
+
+    They are those read here and those that the graphs keep weights in.
+    """
     total = hashlib.sha256()
     deciding = {FUSED, TOKENIZER, CONFIG, DECODING}
+    for graph in (GRAPH, FUSED):
+        # What is no graph, or reads what it must not, is never opened: `model.graph` refuses it.
+        with contextlib.suppress(outside.OutsideError, OSError):
+            deciding.update(path.name for path in outside.files(folder / graph))
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if path.is_file() and (path.name in deciding or path.name.startswith(GRAPH)):
             with path.open("rb") as file:
@@ -186,11 +208,34 @@ def digest(folder: Path) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
+def shown(value: object) -> str:
+    """Return what a bundle says, fit for a message: short, and with nothing in it that a terminal obeys."""
+    text = repr(value[:_LONGEST_NAME] if isinstance(value, str) else value)
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return the bytes of one of a bundle's files that are read whole.
+
+    Raises:
+        BundleError: it is larger than any such file.
+        OSError: it cannot be read.
+    """
+    most = _MOST_BYTES[path.name]
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise BundleError(f"{path}: more than {most:,} bytes; no such file is as large")
+    return content
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: not readable as JSON: {error}") from error
+        content = json.loads(read_bounded(path))
+    except BundleError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not readable as JSON: {shown(str(error))}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path}: must hold a JSON object")
     return content
@@ -199,14 +244,45 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _whole(values: dict[str, Any], name: str, default: int | None, folder: Path) -> int:
     value = values.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BundleError(f"{folder / CONFIG}: {name} is {value!r}, must be a whole number")
+        raise BundleError(f"{folder / CONFIG}: {name} is {shown(value)}, must be a whole number")
+    if value > _LARGEST_NUMBER:
+        raise BundleError(f"{folder / CONFIG}: {name} is {shown(value)}, more than any bundle has")
     return value
+
+
+def _name(own: dict[str, Any], folder: Path) -> str:
+    name = own.get("name") or folder.resolve().name
+    if not _printable(name):
+        raise BundleError(
+            f"{folder / CONFIG}: fewnerd.name is {shown(name)}, must be a line of at most {_LONGEST_NAME} "
+            "characters that all can be seen"
+        )
+    return str(name)
+
+
+def _printable(name: object) -> bool:
+    """Say whether a name can stand in a message, on a terminal and in a setting: no control or format character."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= _LONGEST_NAME
+        and name.isprintable()
+        and name == name.strip()
+        and not {",", "="} & set(name)
+    )
 
 
 def _labels(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
     named = config.get("id2label")
     if not isinstance(named, dict) or not named:
         raise BundleError(f"{folder / CONFIG}: no id2label in it, so its outputs have no meaning")
+    if len(named) > _MOST_LABELS:
+        raise BundleError(f"{folder / CONFIG}: id2label names {len(named)} labels, more than {_MOST_LABELS}")
+    for label in named.values():
+        if not _printable(label):
+            raise BundleError(
+                f"{folder / CONFIG}: label {shown(label)} is none: a label has up to {_LONGEST_NAME} characters that "
+                "all can be seen, without commas and equals signs"
+            )
     labels = tuple(str(named.get(str(index))) for index in range(len(named)))
     if set(named) != {str(index) for index in range(len(named))} or len(set(labels)) != len(labels):
         raise BundleError(
@@ -214,7 +290,7 @@ def _labels(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
         )
     if labels[0] != OUTSIDE:
         raise BundleError(
-            f"{folder / CONFIG}: label 0 is {labels[0]!r}, must be 'O'; labels follow the IO scheme, "
+            f"{folder / CONFIG}: label 0 is {shown(labels[0])}, must be 'O'; labels follow the IO scheme, "
             "one a type, without B- and I-"
         )
     if len(labels) == 1:
@@ -223,7 +299,7 @@ def _labels(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
 
 
 def _types(labels: tuple[str, ...], categories: Any, folder: Path) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - as read
-    if not isinstance(categories, dict) or not all(isinstance(c, str) and c for c in categories.values()):
+    if not isinstance(categories, dict) or not all(map(_printable, categories.values())):
         raise BundleError(f"{folder / CONFIG}: fewnerd.categories must map labels to categories")
     types = [("", "")]
     for label in labels[1:]:
@@ -235,14 +311,14 @@ def _types(labels: tuple[str, ...], categories: Any, folder: Path) -> tuple[tupl
             types.append((before, after))
         else:
             raise BundleError(
-                f"{folder / CONFIG}: label {label!r} is not of the form category-type; map it to a category: "
+                f"{folder / CONFIG}: label {shown(label)} is not of the form category-type; map it to a category: "
                 f'"fewnerd": {{"categories": {{"{label}": "<category>", ...}}}}'
             )
     return tuple(types)
 
 
 def _windows(config: dict[str, Any], own: dict[str, Any], folder: Path) -> tuple[int, int]:
-    most = _whole(config, "max_position_embeddings", None, folder) - 2
+    most = min(_LONGEST_ROW, _whole(config, "max_position_embeddings", None, folder)) - 2
     window = _whole(own, "window", min(DEFAULT_WINDOW, most), folder)
     if not _SMALLEST_WINDOW <= window <= most:
         raise BundleError(
@@ -261,22 +337,46 @@ def _decoding(folder: Path, labels: tuple[str, ...], categories: list[str]) -> D
     if not path.is_file():
         return Decoding.plain(labels, categories)
     try:
-        return Decoding.load(path, labels, categories)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BundleError(f"{path}: {error}; write it anew with model.decode.Decoding.save") from error
+        read_bounded(path)
+        return _finite(Decoding.load(path, labels, categories))
+    except BundleError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        message = shown(str(error))
+        raise BundleError(f"{path}: {message}; write it anew with model.decode.Decoding.save") from error
 
 
-def _tokenizer(path: Path) -> tuple[str, tuple[int, int, int]]:
+def _finite(decoding: Decoding) -> Decoding:
+    """Refuse numbers that are none, or that no decoding has.
+
+    Raises:
+        ValueError: there are such.
+    """
+    for field in dataclasses.fields(decoding):
+        value = getattr(decoding, field.name)
+        if isinstance(value, float | int) and not abs(value) <= _LARGEST_NUMBER:
+            raise ValueError(f"{field.name} is {value}")
+        if isinstance(value, np.ndarray) and not (np.isfinite(value).all() and (value >= 0).all()):
+            raise ValueError(f"{field.name} has numbers below 0, or none")
+    return decoding
+
+
+def _tokenizer(path: Path, size: int) -> tuple[str, tuple[int, int, int]]:
     """Return the tokenizer's JSON and the ids of [CLS], [SEP] and [PAD]."""
     content = _read_object(path)
-    kinds = [(content.get(part) or {}).get("type") for part in ("model", "pre_tokenizer", "normalizer")]
+    parts = [content.get(part) for part in ("model", "pre_tokenizer", "normalizer")]
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
     if kinds != ["WordPiece", "BertPreTokenizer", "BertNormalizer"]:
         raise BundleError(
-            f"{path}: not a BERT word-piece tokenizer ({kinds}); its pieces would not fit the words"
+            f"{path}: not a BERT word-piece tokenizer ({shown(kinds)}); its pieces would not fit the words"
         )
     vocabulary = content["model"].get("vocab", {})
+    if not isinstance(vocabulary, dict):
+        raise BundleError(f"{path}: has no vocabulary")
+    if not all(isinstance(piece, int) and 0 <= piece < size for piece in vocabulary.values()):
+        raise BundleError(f"{path}: has pieces that are none of config.json's vocab_size ({size})")
     missing = [name for name in SPECIALS if not isinstance(vocabulary.get(name), int)]
     if missing:
         raise BundleError(f"{path}: its vocabulary lacks {', '.join(missing)}")
     ids = [int(vocabulary[name]) for name in SPECIALS]
-    return path.read_text("utf-8"), (ids[0], ids[1], ids[2])
+    return json.dumps(content), (ids[0], ids[1], ids[2])

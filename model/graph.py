@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from model import outside
 from model.bundle import FUSED, GRAPH, WEIGHTS_KEY, Bundle, BundleError
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ class Graph:
         """Open ``fused.onnx`` if it is of these weights and its steps are known here, else ``model.onnx``.
 
         Raises:
-            BundleError: ``model.onnx`` cannot be opened, or takes or gives something else than it should.
+            BundleError: ``model.onnx`` cannot be opened, or takes or gives something else than it should; or a graph
+                reads files that the bundle's digest does not cover.
         """
         path, fused = bundle.folder / GRAPH, bundle.folder / FUSED
+        for graph in (path, fused):
+            if graph.is_file():
+                _refuse_outside(graph)
         if fused.is_file():
             with path.open("rb") as file:
                 weights = hashlib.file_digest(file, "sha256").hexdigest()
@@ -93,6 +98,13 @@ class Graph:
         if not np.isfinite(scores).all():
             raise ScoresError("the model's scores are not finite: its weights are broken, or it overflows")
         return scores
+
+
+def _refuse_outside(path: Path) -> None:
+    try:
+        outside.files(path)
+    except (outside.OutsideError, OSError) as error:
+        raise BundleError(f"{path}: {error}") from error
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.bundle import PARITY, BundleError
+from model.bundle import PARITY, BundleError, read_bounded, shown
+from model.graph import ScoresError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ def check(tagger: Tagger) -> None:
     if not path.is_file():
         return
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bounded(path))
         tolerance = float(content["tolerance"])
         texts = [str(sentence["text"]) for sentence in content["sentences"]]
         words = [sentence["words"] for sentence in content["sentences"]]
@@ -62,12 +63,18 @@ def check(tagger: Tagger) -> None:
         kept = [
             [(int(s), int(e), index[label], float(p)) for s, e, label, p in sentence] for sentence in words
         ]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except BundleError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise BundleError(
-            f"{path}: malformed ({error}); write it anew with model.parity.write_parity"
+            f"{path}: malformed ({shown(str(error))}); write it anew with model.parity.write_parity"
         ) from error
     off: list[float] = []
-    for sentence, (spans, scores) in zip(kept, tagger.log_probabilities(texts), strict=True):
+    try:
+        given = tagger.log_probabilities(texts)
+    except ScoresError as error:
+        raise BundleError(f"{tagger.bundle.folder}: {error}") from error
+    for sentence, (spans, scores) in zip(kept, given, strict=True):
         if [(start, end) for start, end, _, _ in sentence] != [tuple(span) for span in spans.tolist()]:
             raise BundleError(
                 f"{path}: the text is split into other words than when the bundle was made; tokenizer.json "

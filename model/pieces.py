@@ -77,10 +77,17 @@ class Encoder:
     """Turns texts into pieces; threads may share one."""
 
     def __init__(self, tokenizer: str, vocabulary: int, case_classes: int) -> None:
-        """Read a tokenizer's JSON; ``case_classes`` 0 leaves the ids plain."""
+        """Read a tokenizer's JSON; ``case_classes`` 0 leaves the ids plain.
+
+        Raises:
+            ValueError: it is none.
+        """
         # The runner threads are the parallelism; the tokenizer's own pool would compete with them.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        self._tokenizer = Tokenizer.from_str(tokenizer)
+        try:
+            self._tokenizer = Tokenizer.from_str(tokenizer)
+        except Exception as error:
+            raise ValueError(f"the tokenizers library cannot read tokenizer.json: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         # "[SEP]" in a text is five characters and a word, not the end of the input.

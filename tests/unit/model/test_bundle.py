@@ -11,6 +11,7 @@ import pytest
 from model import bundle as module
 from model.bundle import BundleError, digest, find, open_bundle
 from tests.unit.model.conftest import write_small
+from tests.unit.model.test_outside import graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +126,84 @@ def test_the_digest_is_of_what_decides_a_result(small: Path) -> None:
         seen.add(digest(small))
     assert len(seen) == 7
     assert all(value.startswith("sha256:") and len(value) == 71 for value in seen)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "model.onnx.data", "a b"])
+def test_the_digest_covers_the_weights_that_a_graph_keeps_elsewhere(small: Path, name: str) -> None:
+    """Whatever the file is called: other weights, other digest."""
+    (small / "model.onnx").write_bytes(graph(name))
+    (small / name).write_bytes(b"weights")
+    before = digest(small)
+    (small / name).write_bytes(b"Weights")
+    assert digest(small) != before
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"fewnerd": {"name": "x\x1b[2J"}}, r"fewnerd.name is 'x\\x1b\[2J'"),
+        ({"fewnerd": {"name": "x\u202egnp"}}, r"\\u202e"),
+        ({"fewnerd": {"name": "x" * 100_000}}, "fewnerd.name is 'xxx"),
+        ({"fewnerd": {"name": ["x"]}}, "fewnerd.name is"),
+        ({"id2label": {"0": "O", "1": "e\x1b[31mvil-x"}}, r"label 'e\\x1b\[31mvil-x'"),
+        ({"id2label": {"0": "O", "1": "a-" + "b" * 100_000}}, "label 'a-bbb"),
+        ({"id2label": {"0": "O", "1": "a-b,c"}}, "without commas"),
+        ({"id2label": {"0": "O", "1": 7}}, "label 7 is none"),
+        ({"id2label": {"0": "O", "1": None}}, "label None is none"),
+        ({"id2label": {str(n): f"a-{n}" for n in range(5000)}}, "5000 labels"),
+        ({"fewnerd": {"categories": {"person-other": "per\nson"}}}, "must map labels to categories"),
+        ({"vocab_size": 10**30}, "more than any"),
+        ({"vocab_size": 14}, "none of config.json's vocab_size"),
+        ({"max_position_embeddings": 10**6, "fewnerd": {"window": 5000}}, "must be 8 to 4094"),
+    ],
+)
+def test_what_a_stranger_wrote_is_bounded_and_can_be_shown(
+    tmp_path: Path, config: dict[str, Any], reason: str
+) -> None:
+    """A message about a hostile bundle is short, and holds nothing that a terminal obeys."""
+    with pytest.raises(BundleError, match=reason) as refused:
+        open_bundle(write_small(tmp_path / "b", **config))
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 200_000, b'{"transitions": []}', b'{"a": 1e999}', b"\xff", b'{"a": ' + b"9" * 5000 + b"}"],
+    ids=["deep", "shape", "infinite", "bytes", "long"],
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "decoding.json"])
+def test_a_file_that_is_not_what_it_should_be_is_refused(small: Path, name: str, content: bytes) -> None:
+    """With its name, whatever is wrong with it."""
+    (small / name).write_bytes(content)
+    with pytest.raises(BundleError, match=name.removesuffix(".json")):
+        open_bundle(small)
+
+
+def test_a_file_of_endless_length_is_refused(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is in memory."""
+    monkeypatch.setitem(module._MOST_BYTES, "config.json", 1000)
+    (small / "config.json").write_bytes(b" " * 1001)
+    with pytest.raises(BundleError, match="more than 1,000 bytes"):
+        open_bundle(small)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight": float("nan")},
+        {"temperature": float("inf")},
+        {"transitions": {"O": {"O": -5}}},
+        {"transitions": {"O": 5}},
+        {"transitions": {"O": {"O": 10**400}}},
+    ],
+)
+def test_a_decoding_of_numbers_that_are_none_is_refused(small: Path, change: dict[str, Any]) -> None:
+    """It would answer everything with nothing."""
+    whole = {"weight": 0.15, "temperature": 1.0, "smoothing": 10.0, "transitions": {"O": {"O": 5}}}
+    (small / "decoding.json").write_text(json.dumps(whole | change))
+    with pytest.raises(BundleError, match=r"decoding\.json"):
+        open_bundle(small)
 
 
 def test_a_folder_that_is_not_there_is_said_to_be_not_there(tmp_path: Path) -> None:
