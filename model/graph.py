@@ -44,10 +44,9 @@ class Graph:
                 reads files that the bundle's digest does not cover.
         """
         path, fused = bundle.folder / GRAPH, bundle.folder / FUSED
-        for graph in (path, fused):
-            if graph.is_file():
-                _refuse_outside(graph)
+        _refuse_outside(path)
         if fused.is_file():
+            _refuse_outside(fused)
             with path.open("rb") as file:
                 weights = hashlib.file_digest(file, "sha256").hexdigest()
             # An older ONNX Runtime lacks an operator; the plain graph gives the same, later.
@@ -103,6 +102,8 @@ class Graph:
 def _refuse_outside(path: Path) -> None:
     try:
         outside.files(path)
+    except outside.NoGraphError as error:
+        raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
     except (outside.OutsideError, OSError) as error:
         raise BundleError(f"{path}: {error}") from error
 

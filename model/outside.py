@@ -35,19 +35,23 @@ _LONGEST_NUMBER: Final = 10
 
 
 class OutsideError(ValueError):
-    """A graph is no ONNX file, or reads what it must not; the message says what."""
+    """A graph reads what it must not; the message says what."""
+
+
+class NoGraphError(OutsideError):
+    """A file is no ONNX graph, or not a whole one."""
 
 
 def names(graph: Path) -> list[str]:
     """Return the locations that a graph names for its tensors, as they stand there, sorted.
 
     Raises:
-        OutsideError: its bytes are no ONNX graph.
+        NoGraphError: its bytes are no ONNX graph.
         OSError: it cannot be read.
     """
     with graph.open("rb") as file:
         if not graph.stat().st_size:
-            raise OutsideError("it is empty")
+            raise NoGraphError("it is empty")
         # Closed when nothing looks into it any more: an error keeps its frames, and they their parts of it.
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return sorted(set(_locations(memoryview(content), "model", 0)))
@@ -57,7 +61,8 @@ def files(graph: Path) -> list[Path]:
     """Return the files, beside the graph's own, that opening it reads; all lie in its folder.
 
     Raises:
-        OutsideError: its bytes are no ONNX graph, or it names what is no regular file of its folder.
+        NoGraphError: its bytes are no ONNX graph.
+        OutsideError: it names what is no regular file of its folder.
         OSError: it cannot be read.
     """
     return [_beside(graph, name) for name in names(graph)]
@@ -81,7 +86,7 @@ def _beside(graph: Path, name: str) -> Path:
 
 def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
-        raise OutsideError("its graphs are nested too deep")
+        raise NoGraphError("its graphs are nested too deep")
     leads = _LEADS[kind]
     for number, value in _fields(message):
         inner = leads.get(number)
@@ -107,7 +112,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         tag, place = _number(message, place)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 2**29:
-            raise OutsideError("it is no ONNX graph")
+            raise NoGraphError("it is no ONNX graph")
         if wire == 0:
             _, place = _number(message, place)
         elif wire in {1, 5}:
@@ -115,13 +120,13 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         elif wire == 2:  # noqa: PLR2004 - the format's own number for bytes
             size, place = _number(message, place)
             if size > len(message) - place:
-                raise OutsideError("it is no ONNX graph, or is cut off")
+                raise NoGraphError("it is no ONNX graph, or is cut off")
             yield number, message[place : place + size]
             place += size
         else:
-            raise OutsideError("it is no ONNX graph")
+            raise NoGraphError("it is no ONNX graph")
     if place > len(message):
-        raise OutsideError("it is no ONNX graph, or is cut off")
+        raise NoGraphError("it is no ONNX graph, or is cut off")
 
 
 def _number(message: memoryview, place: int) -> tuple[int, int]:
@@ -134,4 +139,4 @@ def _number(message: memoryview, place: int) -> tuple[int, int]:
         value |= (byte & 127) << 7 * step
         if byte < 128:  # noqa: PLR2004 - the bit that says that more follows
             return value, place + step + 1
-    raise OutsideError("it is no ONNX graph, or is cut off")
+    raise NoGraphError("it is no ONNX graph, or is cut off")
