@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fewnerd_stream.cli._group import DEBUG, LazyGroup, Session, examples, exit_table
+from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.exits import end_well_on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "See it work: a broker, a worker and a feed of news."),
@@ -80,12 +83,19 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = Session(config, debug)
 
 
+def _show(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+    """Show an error with its traceback; its message may repeat what others wrote."""
+    trace = "".join(traceback.format_exception(error))
+    click.echo(harmless(trace, lines=True), nl=False, err=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and end the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         # Whatever a document holds, it must not end a command that prints it.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = _show
     if "worker" in (sys.argv[1:] if arguments is None else arguments):
         # Before its imports: they take a second, in which it may be told to stop.
         end_well_on_sigterm()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.errors import BrokerError, BundleRefused, FewnerdError, SettingsError, TopicsError
 from fewnerd_stream.exits import MEANING, Exit
 
@@ -112,7 +113,7 @@ def _tell(error: Exception) -> int:
     if isinstance(error, FewnerdError):
         complain(str(error))
         return exit_code(error)
-    complain(f"a fault of this program: {type(error).__name__}: {error}\n{DEBUG}=1 shows where")
+    complain(f"a fault of this program: {type(error).__name__}: {error}", f"{DEBUG}=1 shows where")
     return Exit.FAILURE
 
 
@@ -129,8 +130,14 @@ def exit_code(error: FewnerdError) -> Exit:
     return Exit.FAILURE
 
 
-def complain(message: str) -> None:
-    """Write a message to standard error, after ``Error:`` in red where there are colours."""
+def complain(message: str, *more: str) -> None:
+    """Write a message to standard error, after ``Error:`` in red where there are colours.
+
+    It may repeat what others wrote: no line of it but the first begins where ours do, and none steers. What
+    more there is to say is ours, a line each.
+    """
+    first, *rest = harmless(message, lines=True).split("\n")
+    message = "\n".join([first, *(line if line.startswith(" ") else f"  {line}" for line in rest), *more])
     coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     click.echo(f"{click.style('Error:', fg='red', bold=True) if coloured else 'Error:'} {message}", err=True)
 

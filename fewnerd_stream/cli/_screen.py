@@ -1,4 +1,8 @@
-"""What commands print on a terminal: entities in colour, tables, progress bars. Plain where nobody looks."""
+"""What commands print on a terminal: entities in colour, tables, progress bars. Plain where nobody looks.
+
+This is the one way to the terminal. Whatever goes through it is text, never markup, and no character of it
+steers; a string is one line, and a cell of a table is, too.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,17 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from fewnerd_stream.operations.dead.letters import json_line
+from fewnerd_stream.contract.harmless import harmless, indented
+from fewnerd_stream.contract.jsonlines import json_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
 
 COLOURS: Final = {
     "art": "magenta",
@@ -37,12 +45,7 @@ COLOURS: Final = {
 }
 """The colour of each category."""
 
-_WIDE: Final = 10_000
-_CONTROLS: Final = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
-    0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
-    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
-}
+_WIDE: Final = 1 << 30
 
 
 class Span(Protocol):
@@ -65,23 +68,61 @@ class Span(Protocol):
         """Category and fine type."""
 
 
-def console(*, stderr: bool = False) -> Console:
+class Screen(Console):
+    """A console on which what others wrote is only text, however it is printed."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - rich's
+        """Take rich's options; neither markup nor emoji codes are read, and nothing is highlighted."""
+        super().__init__(**options, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - rich's
+        """Make a string one harmless line."""
+        return super().render_str(harmless(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Make what is left harmless as well: texts that were put together elsewhere."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(harmless(segment.text, lines=True), segment.style)
+
+    def field(self, name: str, value: object, width: int = 10) -> None:
+        """Print a name in bold and its value."""
+        self.print(Text.assemble((f"{name:<{width}} ", "bold"), harmless(str(value))), soft_wrap=True)
+
+    def block(self, text: str, style: str | None = None) -> None:
+        """Print lines as they are, each indented, so that none passes for one of ours."""
+        self.print(Text(indented(text)), style=style, soft_wrap=True)
+
+
+class Rows(Table):
+    """A table whose cells are one harmless line each."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:  # noqa: ANN401 - rich's
+        """Add a row."""
+        super().add_row(*(Text(harmless(one)) if isinstance(one, str) else one for one in cells), **options)
+
+
+def console(*, stderr: bool = False) -> Screen:
     """Make a console for standard output or error; where it is no terminal, lines are as long as they are."""
     plain = bool(os.environ.get("NO_COLOR"))
-    made = Console(stderr=stderr, highlight=False, color_system=None if plain else "auto")
+    made = Screen(stderr=stderr, color_system=None if plain else "auto")
     if not made.is_terminal:
         made.width = _WIDE
     return made
 
 
-def harmless(text: str) -> str:
-    """Put a sign in place of each control character: what a document holds must not steer a terminal."""
-    return text.translate(_CONTROLS)
+def painted(text: str, entities: Iterable[Span], *, colours: bool, lines: bool = False) -> Text:
+    """Mark entities in a text: in their category's colour with the fine type after it, or in brackets.
 
-
-def painted(text: str, entities: Iterable[Span], *, colours: bool) -> Text:
-    """Mark entities in a text: in their category's colour with the fine type after it, or in brackets."""
-    shown, out, at = harmless(text), Text(), 0
+    Args:
+        text: a document's.
+        entities: where they stand; one within another is left out.
+        colours: whether there are any.
+        lines: keep the text's line feeds.
+    """
+    shown, out, at = harmless(text, lines=lines), Text(), 0
     for entity in sorted(entities, key=lambda entity: (entity.start, entity.end)):
         if entity.start < at:
             continue  # within the one before
@@ -90,17 +131,18 @@ def painted(text: str, entities: Iterable[Span], *, colours: bool) -> Text:
         if colours:
             colour = COLOURS.get(entity.coarse, "white")
             out.append(found, f"bold {colour}")
-            out.append(f" {entity.label.removeprefix(f'{entity.coarse}-')}", f"dim italic {colour}")
+            fine = entity.label.removeprefix(f"{entity.coarse}-")
+            out.append(f" {harmless(fine)}", f"dim italic {colour}")
         else:
-            out.append(f"[{found}|{entity.label}]")
+            out.append(f"[{found}|{harmless(entity.label)}]")
         at = entity.end
     out.append(shown[at:])
     return out
 
 
-def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Rows:
     """Begin a table; columns named in ``right`` hold numbers."""
-    made = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    made = Rows(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for name in columns:
         made.add_column(
             name, justify="right" if name in right else "left", no_wrap=name in right, overflow="fold"
@@ -109,7 +151,7 @@ def table(*columns: str, right: Sequence[str] = (), title: str | None = None) ->
 
 
 def print_json(value: object) -> None:
-    """Write a line of JSON to standard output."""
+    """Write one compact line of JSON to standard output."""
     write(json_line(value))
 
 
@@ -129,7 +171,7 @@ def progress(what: str, total: int | None = None, *, shown: bool = True) -> Iter
     """
     err = console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TaskProgressColumn(),

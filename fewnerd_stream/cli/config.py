@@ -52,7 +52,7 @@ def command(session: Session, *, as_json: bool, defaults: bool) -> None:
     for row in rows:
         style = None if row["source"] == "default" else "bold"
         cells = (row["env"], row["value"], row["source"], row["default"], row["meaning"])
-        shown.add_row(*(f"{cell}".replace("[", r"\[") for cell in cells), style=style)
+        shown.add_row(*cells, style=style)
     console().print(shown)
 
 

@@ -109,7 +109,6 @@ def list_(
 
 def _cells(letter: Letter, settings: Settings, *, replayed: bool) -> tuple[str, ...]:
     """Write a letter as a row of the table."""
-    from fewnerd_stream.cli._screen import harmless
     from fewnerd_stream.operations.dead.letters import iso
 
     record, why = letter.record, letter.end.message or letter.end.exception
@@ -121,7 +120,7 @@ def _cells(letter: Letter, settings: Settings, *, replayed: bool) -> tuple[str, 
         str(letter.end.attempts),
         str(letter.replay),
         letter.origin,
-        harmless(" ".join(why.split())[:_MOST_MESSAGE]).replace("[", r"\["),
+        " ".join(why.split())[:_MOST_MESSAGE],
     )
 
 
@@ -205,14 +204,13 @@ async def _one(settings: Settings, input_topic: str, place: tuple[int, int]) -> 
 
 
 def _print_letter(letter: Letter, *, replayed: bool) -> None:
-    from fewnerd_stream.cli._screen import console, harmless
+    from fewnerd_stream.cli._screen import console
 
     out = console()
 
     def line(name: str, value: object) -> None:
-        if value not in {None, ""}:
-            out.print(f"[bold]{name:<10}[/bold] ", end="")
-            out.print(harmless(str(value)), markup=False, soft_wrap=True)
+        if value is not None and value != "":
+            out.field(name, value)
 
     full = letter.full()
     line("letter", f"{full['topic']}/{full['partition']}/{full['offset']}")
@@ -225,7 +223,7 @@ def _print_letter(letter: Letter, *, replayed: bool) -> None:
     line("model", full["model"])
     line("error", ": ".join(filter(None, (full["error"], full["message"]))))
     if full["stacktrace"]:
-        out.print(harmless(full["stacktrace"].rstrip()), style="dim", markup=False, soft_wrap=True)
+        out.block(full["stacktrace"].rstrip(), style="dim")
     line("key", "null" if full["key"] is None else full["key"])
     for name, value in full["headers"]:
         if not name.startswith("__fewnerd.errors."):
@@ -233,7 +231,7 @@ def _print_letter(letter: Letter, *, replayed: bool) -> None:
     size = "null, a tombstone" if full["bytes"] is None else f"{full['bytes']} bytes"
     line("value", size)
     if full["value"] is not None:
-        out.print(harmless(str(full["value"])), markup=False, soft_wrap=True)
+        out.block(str(full["value"]))
 
 
 command.add_command(replay)

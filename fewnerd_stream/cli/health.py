@@ -9,6 +9,7 @@ import click
 
 from fewnerd_stream.cli._group import examples
 from fewnerd_stream.cli._options import json_option, settings_options
+from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.telemetry.health import read_health
 
@@ -38,5 +39,5 @@ def command(ctx: click.Context, *, settings: Settings, as_json: bool) -> None:
 
         print_json({"well": health.well, "line": health.line, "worker": health.figures})
     else:
-        click.echo(f"{'well' if health.well else 'not well'}: {health.line}")
+        click.echo(harmless(f"{'well' if health.well else 'not well'}: {health.line}"))
     ctx.exit(Exit.OK if health.well else Exit.FAILURE)

@@ -67,11 +67,10 @@ def info(*, settings: Settings, as_json: bool) -> None:
             continue
         else:
             shown = value
-        out.print(f"[bold]{name.replace('_', ' '):<12}[/bold] ", end="")
-        out.print(str(shown), markup=False, soft_wrap=True)
+        out.field(name.replace("_", " "), shown, 12)
     for side, scores in found["evaluation"].items():
         line = ", ".join(f"{part} {100 * f1:.2f}" for part, f1 in scores.items())
-        out.print(f"[bold]{f'F1 {side}':<12}[/bold] {line}")
+        out.field(f"F1 {side}", line, 12)
 
 
 def describe(source: str | None) -> dict[str, Any]:
@@ -158,7 +157,6 @@ def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> N
     out = console()
     out.print(
         f"{tagger.info.name} ({tagger.info.precision}) on {report['sentences']} sentences of {file}",
-        markup=False,
     )
     out.print(_scores(report))
     out.print("Routing by the least coarse score:")

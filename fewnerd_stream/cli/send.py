@@ -112,7 +112,7 @@ def command(
         rest = f", {result.failed} failed" if result.failed else ""
         rest += f", {result.skipped} blank lines skipped" if result.skipped else ""
         rest += f", {result.without_key} without a key" if result.without_key else ""
-        console().print(f"{result.sent} sent to {result.topic} in {result.seconds:.1f} s{rest}", markup=False)
+        console().print(f"{result.sent} sent to {result.topic} in {result.seconds:.1f} s{rest}")
     _failures(result)
     click.get_current_context().exit(Exit.FAILURE if result.failed else Exit.OK)
 

@@ -12,12 +12,12 @@ from fewnerd_stream.cli._options import GROUP, json_option, settings_options
 from fewnerd_stream.errors import TopicsError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from fewnerd_stream.cli._screen import Screen
     from fewnerd_stream.operations.status.report import Dead, PartitionStatus, Report
     from fewnerd_stream.settings import Settings
 
 _LOOKED_AT: Final = 10_000
+_REASONS: Final = 20
 
 
 @click.command(
@@ -58,12 +58,12 @@ def command(*, letters: int, all_letters: bool, settings: Settings, as_json: boo
         )
 
 
-def _print(out: Console, report: Report) -> None:
+def _print(out: Screen, report: Report) -> None:
     from fewnerd_stream.cli._screen import table
 
     count = len(report.members)
     state = "nobody has been in it" if report.state == "none" else report.state
-    out.print(f"[bold]group[/bold] {report.group}: {state}, {count} {'worker' if count == 1 else 'workers'}")
+    out.field("group", f"{report.group}: {state}, {count} {'worker' if count == 1 else 'workers'}", 0)
     shown = table(
         "TOPIC",
         "PARTITION",
@@ -85,22 +85,22 @@ def _print(out: Console, report: Report) -> None:
             style="bold" if one.lag else None,
         )
     out.print(shown)
-    out.print(f"[bold]lag[/bold] {report.lag}, {report.waiting} waiting for another attempt")
+    out.field("lag", f"{report.lag}, {report.waiting} waiting for another attempt", 0)
     for one in report.partitions:
         if one.lost:
             out.print(f"LOST: {_lost(one)}", style="red")
     _print_oldest(out, report)
     for dead in report.dead:
-        out.print(f"[bold]dead[/bold] {_dead(dead)}")
+        out.field("dead", _dead(dead), 0)
     for note in report.notes:
-        out.print(f"note: {note}", style="yellow", markup=False)
+        out.print(f"note: {note}", style="yellow")
 
 
 def _lost(one: PartitionStatus) -> str:
     return f"{one.lost} offsets of {one.topic}/{one.partition} were deleted before they were read"
 
 
-def _print_oldest(out: Console, report: Report) -> None:
+def _print_oldest(out: Screen, report: Report) -> None:
     from fewnerd_stream.telemetry.health import spell
 
     oldest = report.oldest
@@ -108,9 +108,11 @@ def _print_oldest(out: Console, report: Report) -> None:
         return
     now = time.time()
     due = "due now" if oldest.due / 1000 <= now else f"due in {spell(oldest.due / 1000 - now)}"
-    out.print(
-        f"[bold]oldest retry[/bold] {oldest.topic}/{oldest.partition}/{oldest.offset}, "
-        f"for {spell(max(0.0, now - oldest.since / 1000))}, {due}, of {oldest.origin}"
+    out.field(
+        "oldest retry",
+        f"{oldest.topic}/{oldest.partition}/{oldest.offset}, "
+        f"for {spell(max(0.0, now - oldest.since / 1000))}, {due}, of {oldest.origin}",
+        0,
     )
 
 
@@ -121,5 +123,9 @@ def _dead(dead: Dead) -> str:
         text += f", {dead.replayed} of them replayed"
     if dead.reasons:
         newest = "" if dead.looked_at >= dead.total else f" (of the newest {dead.looked_at})"
-        text += "; " + ", ".join(f"{count} {reason}" for reason, count in dead.reasons.most_common()) + newest
+        text += (
+            "; "
+            + ", ".join(f"{count} {reason}" for reason, count in dead.reasons.most_common(_REASONS))
+            + newest
+        )
     return text

@@ -55,6 +55,9 @@ def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> N
 
     documents = _documents(source, settings, lines=lines)
     out = console()
+    alone = not (
+        lines or source.lower().endswith(_JSON_LINES)
+    )  # else a text is one line, as its neighbours are
     with closing(load_tagger(settings)) as tagger:
         for slab in _slabs(documents):
             for document, entities in zip(slab, tagger.tag([each["text"] for each in slab]), strict=True):
@@ -62,7 +65,8 @@ def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> N
                     found = [{name: getattr(entity, name) for name in _FIELDS} for entity in entities]
                     print_json(document | {"entities": found})
                 else:
-                    out.print(painted(document["text"].rstrip("\n"), entities, colours=_colours(out)))
+                    text = document["text"].rstrip("\n")
+                    out.print(painted(text, entities, colours=_colours(out), lines=alone))
 
 
 def _colours(out: Any) -> bool:  # noqa: ANN401 - rich's console, imported late

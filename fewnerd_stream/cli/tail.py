@@ -13,8 +13,11 @@ import orjson
 
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._options import CONNECTION, settings_options
+from fewnerd_stream.contract.harmless import harmless
+from fewnerd_stream.contract.jsonlines import compact_line, json_line
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.errors import TopicsError
+from fewnerd_stream.operations.dead.letters import readable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -34,10 +37,25 @@ _MOST_CHARACTERS: Final = 600
 class _Found:
     """An entity as an enriched document writes it."""
 
+    text: str
     start: int
     end: int
     coarse: str
     label: str
+
+    @classmethod
+    def of(cls, one: dict[str, Any]) -> _Found:
+        """Read one.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        found = cls(one["text"], one["start"], one["end"], one["coarse"], one["label"])
+        numbers = type(found.start) is int and type(found.end) is int
+        texts = all(isinstance(each, str) for each in (found.text, found.coarse, found.label))
+        if not numbers or not texts or not 0 <= found.start <= found.end:
+            raise ValueError("it is no entity")
+        return found
 
 
 @click.command(
@@ -61,7 +79,7 @@ class _Found:
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many documents.")
 @click.option("--idle", type=click.FloatRange(min=0), help="Stop when nothing has come for so many seconds.")
 @click.option("--full", is_flag=True, help="Show long texts whole.")
-@click.option("--json", "as_json", is_flag=True, help="Print the values as they are, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print the values, one a line.")
 @settings_options(*CONNECTION, "output_prefix", "isolation")
 def command(
     *,
@@ -89,7 +107,7 @@ def command(
         async with aclosing(_records(settings, topics, start=start, idle=idle)) as records:
             async for record in records:
                 if as_json:
-                    write((record.value or b"null") + b"\n")
+                    write(as_line(record))
                 else:
                     show(out, record, settings, full=full)
                 count += 1
@@ -142,29 +160,38 @@ def show(out: Console, record: Record, settings: Settings, *, full: bool = False
 
     What is no enriched document is shown as far as it can be.
     """
+    from rich.padding import Padding
     from rich.text import Text
 
-    from fewnerd_stream.cli._screen import COLOURS, harmless
+    from fewnerd_stream.cli._screen import COLOURS
 
     category = record.topic.removeprefix(f"{settings.output_prefix}.")
     value = _object(record.value)
     source = value.get("source") if isinstance(value.get("source"), dict) else None
     head = Text()
     head.append(f"{category:<13}", f"bold {COLOURS.get(category, 'white')}")
-    head.append(harmless(str(value.get("id", "?"))), "bold")
+    head.append(harmless(str(value.get("id", "?")))[:_MOST_CHARACTERS], "bold")
     if source:
-        head.append("  {topic}/{partition}/{offset}".format_map(_Missing(source)), "dim")
+        place = "/".join(str(source.get(name, "?")) for name in ("topic", "partition", "offset"))
+        head.append(f"  {harmless(place)[:_MOST_CHARACTERS]}", "dim")
     out.print(head)
     body = _body(value, settings, colours=out.color_system is not None and not out.no_color, full=full)
     if body is None:
         body = Text(harmless((record.value or b"null").decode(errors="replace"))[:_MOST_CHARACTERS])
-    body.pad_left(2)
-    out.print(body)
+    out.print(Padding(body, (0, 0, 0, 2), expand=False))
 
 
-class _Missing(dict[str, Any]):
-    def __missing__(self, key: str) -> str:
-        return "?"
+def as_line(record: Record) -> bytes:
+    """Write a record's value as one compact line; what is no JSON as an object that tells where it lies.
+
+    Numbers, repeats and the order of members stay as they are.
+    """
+    value = b"null" if record.value is None else record.value
+    line = compact_line(value)
+    if line is not None:
+        return line
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    return json_line({"error": "not JSON", **place, "value": readable(value)})
 
 
 def _object(data: bytes | None) -> dict[str, Any]:
@@ -178,18 +205,16 @@ def _object(data: bytes | None) -> dict[str, Any]:
 def _body(value: dict[str, Any], settings: Settings, *, colours: bool, full: bool) -> Text | None:
     from rich.text import Text
 
-    from fewnerd_stream.cli._screen import harmless, painted
+    from fewnerd_stream.cli._screen import painted
 
     try:
-        entities = [
-            _Found(one["start"], one["end"], one["coarse"], one["label"]) for one in value["entities"]
-        ]
-        named = ", ".join(f"{one['text']} ({one['label']})" for one in value["entities"])
+        entities = [_Found.of(one) for one in value["entities"]]
         text = value["document"].get(settings.text_field)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         return None
     if not isinstance(text, str):
-        return Text(harmless(named or "no text, no entities"))
+        named = ", ".join(f"{one.text} ({one.label})" for one in entities)
+        return Text(harmless(named or "no text, no entities")[:_MOST_CHARACTERS])
     text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
     if not full and len(text) > _MOST_CHARACTERS:
         kept = [one for one in entities if one.end <= _MOST_CHARACTERS]

@@ -52,7 +52,7 @@ def create(*, settings: Settings, as_json: bool) -> None:
         return
     out = console()
     for name, new in created.items():
-        out.print(f"{'created' if new else 'exists '}  {name}", markup=False)
+        out.print(f"{'created' if new else 'exists '}  {name}")
     out.print(f"{sum(created.values())} created, {len(created) - sum(created.values())} existed")
 
 
@@ -79,7 +79,6 @@ def check(*, settings: Settings, as_json: bool) -> None:
             out.print(
                 f"{one.severity}: {one.message}",
                 style="red" if one.severity == "error" else "yellow",
-                markup=False,
             )
         if not errors:
             out.print(f"{count} topics are as they must be")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from rich.text import Text
 
-from fewnerd_stream.cli._screen import COLOURS, harmless, painted, table
+from fewnerd_stream.cli._screen import COLOURS, painted, table
+from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.demo.account import Fate, header, place_of
 
@@ -85,10 +86,10 @@ class Screen:
             key=lambda entity: entity.start,
         )
         cut = _cut(text, entities)
-        line = Text(f"{message['id']}  ", "bold")
+        line = Text(f"{harmless(message['id'])}  ", "bold")
         shown = [entity for entity in entities if entity.end <= cut]
         colours = self._console.is_terminal and not self._console.no_color
-        line.append_text(painted(_flat(text[:cut].rstrip()), shown, colours=colours))
+        line.append_text(painted(text[:cut].rstrip(), shown, colours=colours))
         if cut < len(text):
             line.append(f" … ({len(text):,} characters, {len(entities)} entities)", "dim")
         line.append("  →", "dim")
@@ -127,11 +128,6 @@ def _sum(account: Account, settings: Settings) -> str:
         f"{len(account.fates)} inputs: {enriched} with entities, {none} without, {dead} dead letters, "
         f"{len(account.lost)} lost, {account.duplicates} duplicates; {account.committed} committed"
     )
-
-
-def _flat(text: str) -> str:
-    """Put a sign in place of each line break, which counts one character as before."""
-    return text.translate({ord("\n"): "␊", ord("\t"): "␉"})
 
 
 def _cut(text: str, entities: Sequence[_Entity]) -> int:

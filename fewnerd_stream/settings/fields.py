@@ -25,8 +25,7 @@ from pydantic_settings import (
 from fewnerd_stream.contract.topology import Topology
 from fewnerd_stream.errors import SettingsError
 from fewnerd_stream.settings.parsing import PREFIX, check_address, check_labels, check_servers, items
-
-MASK: Final = "********"
+from fewnerd_stream.settings.secrets import MASK, Hidden, hide_logins
 
 MIB: Final = 1024 * 1024
 _MOST_BYTES: Final = 2**30
@@ -294,7 +293,10 @@ class Fields(BaseSettings):
         if self.security_protocol.startswith("SASL"):
             options["sasl_mechanism"] = self.sasl_mechanism
             options["sasl_plain_username"] = self.sasl_username
-            options["sasl_plain_password"] = self.sasl_password and self.sasl_password.get_secret_value()
+            options["sasl_plain_password"] = self.sasl_password and Hidden(
+                self.sasl_password.get_secret_value()
+            )
+            hide_logins()
         return options
 
     def _ssl_context(self) -> ssl.SSLContext:

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import orjson
 
+from fewnerd_stream.contract.harmless import harmless, indented
+from fewnerd_stream.contract.jsonlines import escaped
+from fewnerd_stream.settings.secrets import Redaction
+
 if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
 
@@ -54,25 +58,34 @@ class SeldomRepeats(logging.Filter):
 class TextFormatter(logging.Formatter):
     """``2026-01-31 12:00:00.123 INFO worker: message``, in colours where somebody looks."""
 
-    def __init__(self, *, colours: bool) -> None:
-        """Format for a terminal, or not."""
+    def __init__(self, *, colours: bool, redact: Redaction | None = None) -> None:
+        """Format for a terminal, or not; ``redact`` masks passwords."""
         super().__init__()
         self._colours = colours
+        self._redact = redact or Redaction()
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record as a line, with the exception under it if it has one."""
+        """Write a record as one line, with the exception under it, indented, if it has one.
+
+        Messages repeat what others wrote: it steers nothing, and begins no line.
+        """
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         name = record.name.removeprefix("fewnerd_stream.")
-        line = f"{moment}.{int(record.msecs):03} {record.levelname} {name}: {record.getMessage()}"
+        line = harmless(f"{moment}.{int(record.msecs):03} {record.levelname} {name}: {record.getMessage()}")
         if self._colours and (colour := _COLOURS.get(record.levelname)):
             line = f"\x1b[{colour}m{line}\x1b[0m"
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return line
+            line = f"{line}\n{indented(self.formatException(record.exc_info))}"
+        return self._redact(line)
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, exception, and what was given as ``extra``."""
+
+    def __init__(self, redact: Redaction | None = None) -> None:
+        """``redact`` masks passwords."""
+        super().__init__()
+        self._redact = redact or Redaction()
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record as a line."""
@@ -88,18 +101,18 @@ class JsonFormatter(logging.Formatter):
         for name, value in vars(record).items():
             if name not in _BUILT_IN:
                 fields.setdefault(name, value)
-        return _json(fields)
+        return self._redact(_json(fields))
 
 
 def _json(fields: dict[str, Any]) -> str:
     """Write JSON whatever the fields hold: a log line must never fail."""
     try:
-        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return escaped(orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)).decode()
     except (TypeError, ValueError):  # an unpaired surrogate, say, or an endless structure
         spelled = {
             name: str(value).encode(errors="backslashreplace").decode() for name, value in fields.items()
         }
-        return orjson.dumps(spelled).decode()
+        return escaped(orjson.dumps(spelled)).decode()
 
 
 def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
@@ -112,9 +125,10 @@ def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
         stream: standard error by default.
     """
     stream = stream or sys.stderr
-    formatter: logging.Formatter = JsonFormatter()
+    redact = Redaction((settings.sasl_password, settings.ssl_password), settings.sasl_username)
+    formatter: logging.Formatter = JsonFormatter(redact)
     if settings.log_format == "text":
-        formatter = TextFormatter(colours=stream.isatty() and not os.environ.get("NO_COLOR"))
+        formatter = TextFormatter(colours=stream.isatty() and not os.environ.get("NO_COLOR"), redact=redact)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     if settings.log_level != "debug":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,18 @@ BATCH = 7
 """How many records are read at a time."""
 
 Place = tuple[str, int]
+
+
+@dataclass
+class ListBatch:
+    """Records that are sent together."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def append(self, *, timestamp: int | None, **fields: Any) -> None:
+        """Add a record; the broker's clock gives its time."""
+        assert timestamp is None
+        self.records.append(fields)
 
 
 @dataclass
@@ -56,6 +69,23 @@ class ListKafka:
         self.hurt("before", record)
         self.append(topic, place, record)
         self.hurt("after", record)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """Be a producer that knows the topic."""
+        return set(range(self.topics[topic]))
+
+    @staticmethod
+    def create_batch() -> ListBatch:
+        """Be a producer that sends batches."""
+        return ListBatch()
+
+    async def send_batch(self, batch: ListBatch, topic: str, *, partition: int) -> asyncio.Future[None]:
+        """Store a batch's records."""
+        for fields in batch.records:
+            await self.send_and_wait(topic, partition=partition, **fields)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     async def create_topics(self, new: Iterable[Any]) -> Any:
         """Be an admin client."""

@@ -57,6 +57,23 @@ class Filter:
         return (ranges.first, ranges.end) if ranges else (0, 0)
 
 
+class _TooOldError(ValueError):
+    """A time that no record can have."""
+
+
+def _in_kafkas_time(milliseconds: int, text: str) -> int:
+    """Give a time back that a record can have: brokers count from 1970, and take nothing before it.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    if milliseconds < 0:
+        raise _TooOldError(f"{text!r} lies before 1970, and so before every record")
+    if milliseconds > END:
+        raise _TooOldError(f"{text!r} lies after every time that a record can have")
+    return milliseconds
+
+
 def parse_offsets(texts: Iterable[str]) -> dict[int, Ranges]:
     """Read ``partition:from-to`` (both included, or missing), ``partition:offset`` or ``partition:``.
 
@@ -88,11 +105,13 @@ def parse_time(text: str, now_ms: int) -> int:
     """
     text = text.strip()
     age = _AGE.fullmatch(text)
-    if age is not None:
-        return now_ms - round(float(age[1]) * _UNITS[age[2]])
     try:
+        if age is not None:
+            return _in_kafkas_time(now_ms - round(float(age[1]) * _UNITS[age[2]]), text)
         moment = datetime.fromisoformat(text)
-        return round(moment.astimezone(UTC).timestamp() * 1000)
+        return _in_kafkas_time(round(moment.astimezone(UTC).timestamp() * 1000), text)
+    except _TooOldError:
+        raise
     except (ValueError, OverflowError) as error:
         wanted = "an age (30s, 15m, 2h, 7d) or a time (2026-01-31T12:00:00Z)"
-        raise ValueError(f"{text!r} is not {wanted}") from error
+        raise ValueError(f"{text[:40]!r} is not {wanted}") from error

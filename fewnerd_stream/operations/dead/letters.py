@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import orjson
-
 from fewnerd_stream.contract.envelope import DeadLetter, dead_letter
 
 if TYPE_CHECKING:
     from fewnerd_stream.contract.records import Record
     from fewnerd_stream.settings import Settings
+
+_MOST_REASON: Final = 80
 
 UNKNOWN: Final = "unknown"
 """The reason of a record on the dead topic that some other program put there."""
@@ -33,8 +33,9 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """Why it is dead: one of the closed list, or ``unknown``."""
-        return self.end.reason or UNKNOWN
+        """Why it is dead: one of the closed list, ``unknown``, or the beginning of what others wrote there."""
+        reason = self.end.reason
+        return f"{reason[:_MOST_REASON]}…" if len(reason) > _MOST_REASON else reason or UNKNOWN
 
     @property
     def replay(self) -> int:
@@ -95,8 +96,3 @@ def iso(timestamp: int | None) -> str | None:
     except (ValueError, OverflowError, OSError):
         return None
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def json_line(value: object) -> bytes:
-    """Write one line of JSON, as every ``--json`` of the command line does."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)

@@ -282,3 +282,12 @@ def test_demo_is_given_its_options(run: Callable[..., Result], monkeypatch: pyte
     monkeypatch.setattr("fewnerd_stream.demo.play.play", play)
     assert run("demo", "--pace", "0", "--bootstrap-servers", "h:1").exit_code == 1
     assert seen == ["h:1", 0.0]
+
+
+@pytest.mark.usefixtures("kafka")
+@pytest.mark.parametrize("age", ["30000d", "9" * 400 + "d", "1960-01-01", "0001-01-01"])
+def test_a_time_that_no_record_has_is_wrong_usage(age: str, run: Callable[..., Result]) -> None:
+    """Not a fault of the program, nor an empty answer."""
+    result = run("dead", "list", "--since", age)
+    assert result.exit_code == Exit.USAGE
+    assert "Invalid value for --since" in result.stderr

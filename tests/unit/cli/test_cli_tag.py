@@ -10,7 +10,8 @@ import pytest
 
 import agents.run
 from agents import tagger as agents_tagger
-from fewnerd_stream.cli._screen import harmless, painted
+from fewnerd_stream.cli._screen import painted
+from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.taxonomy import LABELS
 from fewnerd_stream.errors import BundleRefused
 from fewnerd_stream.exits import Exit
@@ -147,8 +148,9 @@ def test_colours_mark_an_entity_with_its_type_after_it() -> None:
 def test_a_document_cannot_steer_the_terminal() -> None:
     """Escape sequences and other control characters are shown, one for one, so that offsets still fit."""
     text = "a\x1b[31mb\x00\x9b\x7f\ud800\r\n\tc"
-    shown = harmless(text)
+    shown = harmless(text, lines=True)
     assert shown == "a␛[31mb␀\ufffd␡\ufffd␍\n\tc"
+    assert harmless(text) == "a␛[31mb␀\ufffd␡\ufffd␍␊␉c"
     assert len(shown) == len(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -9,9 +10,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka.protocol.admin import SaslAuthenticateRequest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fewnerd_stream.settings import load_settings
+from fewnerd_stream.settings import MASK, Settings, load_settings
 from fewnerd_stream.telemetry.logs import JsonFormatter, TextFormatter, setup_logging
+from tests.support.hostile import TEXTS, steers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,3 +144,77 @@ def test_a_library_that_repeats_itself_is_heard_once() -> None:
     lines = out.getvalue().splitlines()
     assert sum("aiokafka" in line for line in lines) == 2
     assert sum("cannot go on" in line for line in lines) == 5
+
+
+@given(TEXTS, st.sampled_from(["text", "json"]))
+def test_what_others_wrote_forges_no_line_and_steers_nothing(text: str, log_format: str) -> None:
+    """A message is one line, a traceback's lines are indented, and no control character passes."""
+    out = io.StringIO()
+    setup_logging(load_settings(log_format=log_format), out)
+    logging.getLogger("fewnerd_stream.worker").error("the model failed: %s", text)
+    assert out.getvalue().count("\n") == 1
+    try:
+        raise ValueError(text)  # noqa: TRY301 - all that this is for
+    except ValueError:
+        logging.getLogger("fewnerd_stream.worker").exception("it failed")
+    first, second, *trace, last = out.getvalue().split("\n")
+    assert last == ""
+    assert all(line.startswith("  ") for line in trace)
+    assert not any(steers(line.replace("\t", "")) for line in (first, second, *trace))
+
+
+PASSWORDS = ("hunter2-secret", "p\\a\"s's\n\x1b", "pässwörd", "\U0001f511key")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_password_is_in_no_line(password: str, log_format: str) -> None:
+    """However a library writes it: as text, as bytes, in a structure, encoded, or in an error."""
+    out = io.StringIO()
+    settings = _secure(password, log_format=log_format, log_level="debug")
+    setup_logging(settings, out)
+    stranger = logging.getLogger("some.library")
+    data = password.encode()
+    for shown in (password, data, {"password": password}, [data], settings, settings.client_options()):
+        stranger.debug("sent %s", shown)
+        stranger.debug("sent %r", shown, extra={"given": shown})
+    stranger.debug("%s", base64.b64encode(data).decode())
+    stranger.debug("%s", base64.b64encode(b"\0worker\0" + data).decode())
+    try:
+        raise ValueError(password)  # noqa: TRY301 - all that this is for
+    except ValueError:
+        stranger.exception("it failed")
+    said = out.getvalue()
+    for way in (password, repr(password)[1:-1], repr(data)[2:-1], json.dumps(password)[1:-1]):
+        assert way not in said
+    assert MASK in said
+
+
+def test_a_login_is_logged_by_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """The Kafka client writes each request at debug: its login is taken out for every listener."""
+    password = "abc"
+    _secure(password).client_options()
+    request = SaslAuthenticateRequest(b"\0worker\0" + password.encode()).prepare({36: (0, 1)})
+    with caplog.at_level(logging.DEBUG, logger="aiokafka.conn"):
+        logging.getLogger("aiokafka.conn").debug("Request to %s:%d %d: %s", "h", 1, 2, request)
+    assert "SaslAuthenticate" in caplog.text
+    assert password not in caplog.text
+
+
+def test_settings_and_client_options_show_no_password() -> None:
+    """Neither do they when somebody prints them."""
+    settings = _secure("hunter2-secret")
+    options = settings.client_options()
+    for shown in (settings, options, options["sasl_plain_password"], settings.describe()):
+        assert "hunter2" not in f"{shown} {shown!r}"
+    assert options["sasl_plain_password"].encode() == b"hunter2-secret"
+
+
+def _secure(password: str, **overrides: Any) -> Settings:
+    return load_settings(
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_username="worker",
+        sasl_password=password,
+        **overrides,
+    )
