@@ -23,6 +23,8 @@ class Reason(StrEnum):
     TOO_DEEP = "too-deep"
     TEXT_TOO_LARGE = "text-too-large"
     RESULT_TOO_LARGE = "result-too-large"
+    RECORD_TOO_LARGE = "record-too-large"
+    UNREADABLE = "unreadable"
     MODEL_ERROR = "model-error"
     CRASH = "crash"
 

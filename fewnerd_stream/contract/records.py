@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from fewnerd_stream.errors import Reason
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """Kafka headers in their order, repeated names included; a value may be null."""
@@ -20,6 +23,26 @@ class Partition(NamedTuple):
 
     topic: str
     partition: int
+
+
+class Withheld(bytes):
+    """Stands for a value that was not read, since there is no room for it: empty itself, it knows why.
+
+    Attributes:
+        reason: why it cannot be handed on.
+        message: the same for people, with the sizes.
+        size: the value's bytes; None where nobody has seen its end.
+    """
+
+    reason: Reason
+    message: str
+    size: int | None
+
+    def __new__(cls, reason: Reason, message: str, size: int | None = None) -> Self:
+        """Take note of what is not there."""
+        made = super().__new__(cls)
+        made.reason, made.message, made.size = reason, message, size
+        return made
 
 
 @dataclass(frozen=True, slots=True)

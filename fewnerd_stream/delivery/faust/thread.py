@@ -23,8 +23,8 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from mode import Service
 
+from fewnerd_stream.delivery.faust import batches
 from fewnerd_stream.delivery.faust import fetch as fetching
-from fewnerd_stream.delivery.faust import headers
 from fewnerd_stream.delivery.faust.fetch import Fetched
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ FETCH_WAIT_MS = 500
 _KNOWN = (NoError.errno, RebalanceInProgressError.errno)
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 2.0
+# Far more than any producer packs into a batch.
+_BATCH_BYTES = 32 * 1_048_576
+_KEPT_BYTES = 32 * 1_048_576
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -50,7 +53,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         settings = self.app.delivery.settings
-        headers.read_any_header()
+        # What is larger than a result may be cannot be handed on, whatever comes of it.
+        batches.read_anything(
+            batches.Limits(
+                settings.max_result_bytes, max(_BATCH_BYTES, 2 * settings.max_result_bytes), _KEPT_BYTES
+            )
+        )
         self._assignor = RoundRobinPartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             **settings.client_options(),
