@@ -28,6 +28,11 @@ class Reason(StrEnum):
     MODEL_ERROR = "model-error"
     CRASH = "crash"
 
+    @property
+    def withholds(self) -> bool:
+        """Whether such a letter is without its value, which found no room or was never read."""
+        return self in {Reason.RECORD_TOO_LARGE, Reason.UNREADABLE}
+
 
 class FewnerdError(Exception):
     """The root of everything that this package raises on purpose."""

@@ -21,7 +21,15 @@ from urllib.parse import quote
 import orjson
 
 from fewnerd_stream.contract.jsonbytes import nesting, without_member
-from fewnerd_stream.contract.records import ORIGINAL, Headers, Outgoing, Record, Source, foreign_headers
+from fewnerd_stream.contract.records import (
+    ORIGINAL,
+    Headers,
+    Outgoing,
+    Record,
+    Source,
+    Withheld,
+    foreign_headers,
+)
 from fewnerd_stream.contract.schema import SCHEMA
 from fewnerd_stream.contract.taxonomy import NONE
 from fewnerd_stream.errors import Reason, Reject
@@ -138,6 +146,8 @@ def decode(value: bytes | None, settings: DocumentOptions) -> Document:
     """
     if value is None:
         raise Reject(Reason.TOMBSTONE, "the value is null")
+    if isinstance(value, Withheld):
+        raise Reject(value.reason, value.message, "read")
     try:
         fields = orjson.loads(value)
     except orjson.JSONDecodeError as error:

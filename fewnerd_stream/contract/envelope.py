@@ -11,16 +11,25 @@ from __future__ import annotations
 
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from fewnerd_stream.contract.records import OURS, Headers, Outgoing, Record, Source, foreign_headers
+from fewnerd_stream.contract.records import (
+    OURS,
+    Headers,
+    Outgoing,
+    Record,
+    Source,
+    Withheld,
+    foreign_headers,
+    size_of_headers,
+)
 from fewnerd_stream.errors import TopicsError
 
 if TYPE_CHECKING:
     from fewnerd_stream.contract.options import EnvelopeOptions
     from fewnerd_stream.contract.topology import InputTopics
-    from fewnerd_stream.errors import Reason
+    from fewnerd_stream.errors import Reason, Reject
 
 __all__ = [
     "DeadLetter",
@@ -31,6 +40,7 @@ __all__ = [
     "replay_record",
     "retry_record",
     "source_of",
+    "withheld_record",
 ]
 
 ATTEMPT: Final = OURS + "attempt"
@@ -44,12 +54,15 @@ REASON: Final = OURS + "reason"
 ATTEMPTS: Final = OURS + "attempts"
 MODEL: Final = OURS + "model"
 ERRORS: Final = OURS + "errors."
+SIZE: Final = OURS + "size."
 
 DAY_MS: Final = 86_400_000
 """Longest wait, counted from a record's own timestamp, so that a wrong clock parks nothing for years."""
 
 STACKTRACE_BYTES: Final = 8 * 1024
 MESSAGE_BYTES: Final = 2 * 1024
+ASIDE_BYTES: Final = 16 * 1024
+"""A key, or headers, of more are left out of a letter that is without its value: it must find room anywhere."""
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
 # Kafka's offsets and times have 64 bits.
@@ -193,6 +206,39 @@ def dead_record(  # noqa: PLR0917 - each becomes a header
             (ERRORS + "exception.stacktrace", _without_middle(trace, STACKTRACE_BYTES)),
         ]
     return Outgoing(_topics_of(record, settings).dead, record.key, record.value, tuple(headers))
+
+
+def withheld_record(
+    record: Record, source: Source, error: Reject, model_digest: str | None, settings: EnvelopeOptions
+) -> Outgoing:
+    """Send a record to the dead letters without its value, which has no room there, or was never read.
+
+    Its place is in the headers, so that it can be fetched while its topic keeps it, and so are its sizes. Key and
+    headers come along unless they are large themselves.
+
+    Args:
+        record: as read; its value may stand for one that was not.
+        source: as ``source_of`` gave it for the last attempt.
+        error: the reason, and what was too large for what.
+        model_digest: of the model at work, if there was one.
+        settings: the topics.
+
+    Raises:
+        TopicsError: the record comes from a topic that is not ours to read.
+    """
+    key, value, headers = record.key, record.value, tuple(foreign_headers(record, source))
+    sizes = {
+        "value": value.size if isinstance(value, Withheld) else None if value is None else len(value),
+        "key": None if key is None else len(key),
+        "headers": size_of_headers(headers),
+    }
+    small = replace(
+        record, key=None if key is None or len(key) > ASIDE_BYTES else key, value=None, headers=()
+    )
+    letter = dead_record(small, source, error.reason, error.stage, error, model_digest, settings)
+    kept = headers if size_of_headers(headers) <= ASIDE_BYTES else ()
+    ours = (_number_of(SIZE + name, size) for name, size in sizes.items() if size is not None)
+    return replace(letter, headers=(*kept, *letter.headers, *ours))
 
 
 def replay_record(record: Record, settings: EnvelopeOptions) -> Outgoing:

@@ -17,6 +17,10 @@ OURS: Final = "__fewnerd."
 ORIGINAL: Final = "original."
 """What is put before the name of an input's header that would pass for one of ours."""
 
+_RECORD_OVERHEAD: Final = 256
+_HEADER: Final = 10
+"""What a record, and a header, take on the wire beside what they hold, generously."""
+
 
 class Partition(NamedTuple):
     """A partition of a topic. Faust's ``TP`` and aiokafka's ``TopicPartition`` compare equal to it."""
@@ -96,3 +100,14 @@ def foreign_headers(record: Record, source: Source) -> list[tuple[str, bytes | N
     ):
         return [(ORIGINAL + name if name.startswith(OURS) else name, value) for name, value in headers]
     return [header for header in headers if not header[0].startswith(OURS)]
+
+
+def size_of(record: Record | Outgoing) -> int:
+    """Return the bytes that a record takes on the wire, uncompressed, at most."""
+    key, value = record.key or b"", record.value or b""
+    return len(key) + len(value) + size_of_headers(record.headers) + _RECORD_OVERHEAD
+
+
+def size_of_headers(headers: Headers) -> int:
+    """Return the bytes that headers take on the wire, at most."""
+    return sum(len(name.encode(errors="replace")) + len(value or b"") + _HEADER for name, value in headers)

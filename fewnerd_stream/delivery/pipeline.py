@@ -211,10 +211,10 @@ class Pipeline:
 
     async def _finish(self, window: Window, ack: Callable[[Any], Any]) -> None:
         state = self._state
-        outcomes = await self._outcomes(window)
+        outcomes: Sequence[Outcome] = await self._outcomes(window)
         await self._committed(window)
         with state.progress.timed("publish"):
-            await self._publish(window, outcomes)
+            outcomes = await self._publish(window, outcomes)
         if window.claim.lost():
             raise Dropped
         state.progress.fill.add(len(window.records) / state.settings.window_size)
@@ -276,17 +276,36 @@ class Pipeline:
                 self._state.progress.moved()
         raise Dropped
 
-    async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> None:
-        """Store all that came of a window."""
-        state = self._state
-        pairs = zip(window.records, outcomes, strict=True)
-        plan = [(out, record.partition) for record, outcome in pairs for out in outcome.outgoing]
-        publishing = asyncio.ensure_future(self._publisher.publish(plan, window.claim))
+    async def _publish(self, window: Window, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Store all that came of a window; return what came of it in the end."""
+        publishing = asyncio.ensure_future(self._stored(window, outcomes))
         try:
             done, _ = await asyncio.wait({publishing}, timeout=_LOOK_EVERY)
             if not done:
                 # The model came back: whatever holds it up now, the document does not end the process.
-                await state.committer.survived(window.last)
-            await publishing
+                await self._state.committer.survived(window.last)
+            return await publishing
         finally:
             publishing.cancel()
+
+    async def _stored(self, window: Window, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Store what came of a window; what a topic refuses for its size ends as a letter without its value."""
+        plan = [
+            (number, out, record.partition)
+            for number, (record, outcome) in enumerate(zip(window.records, outcomes, strict=True))
+            for out in outcome.outgoing
+        ]
+        refused = await self._publisher.publish([(out, source) for _, out, source in plan], window.claim)
+        if not refused:
+            return outcomes
+        ended = list(outcomes)
+        letters = {}
+        for at, why in refused.items():
+            number, out, source = plan[at]
+            ended[number] = self._processor.too_large(window.records[number], outcomes[number], out, str(why))
+            letters[number] = [(letter, source) for letter in ended[number].outgoing]
+            self._state.progress.complain(f"{out.topic} refuses a record for its size: {why}")
+        # There is nothing smaller to put in their place.
+        small = [letter for one in letters.values() for letter in one]
+        await self._publisher.publish(small, window.claim, insist=True)
+        return ended

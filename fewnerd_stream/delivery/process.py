@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fewnerd_stream.contract import documents, envelope
+from fewnerd_stream.contract.records import size_of
 from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
 from fewnerd_stream.delivery.pulse import silent, with_beat
 from fewnerd_stream.errors import Reason, Reject
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from fewnerd_stream.contract.records import Outgoing, Record, Source
     from fewnerd_stream.delivery.pulse import Beat
     from fewnerd_stream.settings import Settings
-
-# What a record takes on the wire beside its key, value and headers, generously.
-_RECORD_OVERHEAD = 256
 
 
 class TaggerLike(Protocol):
@@ -113,6 +111,21 @@ class Processor:
             for record, source in zip(records, sources, strict=True)
         ]
 
+    def too_large(self, record: Record, outcome: Outcome, refused: Outgoing, why: str) -> Outcome:
+        """Return what becomes of a record in place of an outcome that a topic refuses for its size.
+
+        Args:
+            record: as read.
+            outcome: what was to become of it.
+            refused: the part of it that was refused.
+            why: what the broker or the client said.
+        """
+        what = f"it was {outcome.kind}" + (f" ({outcome.reason})" if outcome.reason else "")
+        message = f"{refused.topic} does not take its {size_of(refused)} bytes; {what}: {why}"
+        source = envelope.source_of(record, self._settings)
+        error = Reject(Reason.RECORD_TOO_LARGE, message, "publish")
+        return self._dead(record, source, error.reason, error.stage, error)
+
     def _enriched(
         self, record: Record, source: Source, document: Document, entities: Sequence[EntityLike]
     ) -> Outcome:
@@ -143,12 +156,8 @@ class Processor:
         self, record: Record, source: Source, reason: Reason, stage: str, error: BaseException | None
     ) -> Outcome:
         digest = self._tagger.info.digest
+        if reason.withholds and isinstance(error, Reject):
+            withheld = envelope.withheld_record(record, source, error, digest, self._settings)
+            return Outcome("dead", (withheld,), str(reason))
         letter = envelope.dead_record(record, source, reason, stage, error, digest, self._settings)
         return Outcome("dead", (letter,), str(reason))
-
-
-def size_of(record: Outgoing) -> int:
-    """Return the bytes that a record takes on the wire, uncompressed, at most."""
-    headers = sum(len(name) + len(value or b"") + 10 for name, value in record.headers)
-    key, value = record.key or b"", record.value or b""
-    return len(key) + len(value) + headers + _RECORD_OVERHEAD

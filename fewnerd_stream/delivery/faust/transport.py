@@ -26,11 +26,13 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from fewnerd_stream.contract import envelope
+from fewnerd_stream.contract.topology import ROOM
 from fewnerd_stream.delivery.delay import DelayBuffer
 from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
 from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.delivery.publish import BATCH_BYTES
 from fewnerd_stream.delivery.read_ahead import ReadAhead
 from fewnerd_stream.errors import Stop
 from fewnerd_stream.telemetry.lag import Standing
@@ -408,9 +410,9 @@ class Producer(driver.Producer):
             "enable_idempotence": settings.idempotence,
             "compression_type": None if settings.compression == "none" else settings.compression,
             "linger_ms": 0,
-            "max_batch_size": 131_072,
-            # Sizes are settled before: enriched records by the settings, the others by having been read.
-            "max_request_size": 256 * 1_048_576,
+            "max_batch_size": BATCH_BYTES,
+            # What is read and what is made of it is no larger; this is below what a broker takes as one request.
+            "max_request_size": settings.max_result_bytes + ROOM,
             "request_timeout_ms": int(settings.request_timeout * 1000),
             "metadata_max_age_ms": METADATA_AGE_MS,
         }

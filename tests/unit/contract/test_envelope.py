@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fewnerd_stream.contract.documents import decode
 from fewnerd_stream.contract.envelope import (
     DAY_MS,
     MESSAGE_BYTES,
@@ -18,8 +19,10 @@ from fewnerd_stream.contract.envelope import (
     replay_record,
     retry_record,
     source_of,
+    withheld_record,
 )
-from fewnerd_stream.contract.records import OURS, Headers, Outgoing, Record, Source
+from fewnerd_stream.contract.records import OURS, Headers, Outgoing, Record, Source, Withheld, size_of
+from fewnerd_stream.contract.topology import ROOM
 from fewnerd_stream.errors import Reason, Reject, TopicsError
 from fewnerd_stream.settings import load_settings
 
@@ -317,3 +320,48 @@ def test_a_dead_letter_can_be_read() -> None:
         _record("fewnerd-stream.raw-documents.dead", ((OURS + "reason", b"\xff"),)), SETTINGS
     )
     assert (strange.reason, strange.stage, strange.read_from) == ("\ufffd", "", "")
+
+
+@given(_bytes, st.none() | st.binary(max_size=100), _headers)
+def test_a_withheld_record_keeps_all_but_its_value(
+    key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    """Key, headers, place and reason; and its sizes."""
+    record = _record(key=key, value=value, headers=headers)
+    error = Reject(Reason.RECORD_TOO_LARGE, "too large for it", "publish")
+    whole, letter = _died(record), withheld_record(record, source_of(record, SETTINGS), error, None, SETTINGS)
+    assert (letter.topic, letter.key, letter.value) == (whole.topic, key, None)
+    end = dead_letter(_stored(letter), SETTINGS)
+    assert (end.reason, end.stage, end.message) == ("record-too-large", "publish", "too large for it")
+    assert (end.source, end.headers) == (
+        source_of(record, SETTINGS),
+        dead_letter(_stored(whole), SETTINGS).headers,
+    )
+    sizes = {name: int(found or b"") for name, found in letter.headers if name.startswith(OURS + "size.")}
+    assert sizes.get(OURS + "size.value") == (None if value is None else len(value))
+    assert sizes.get(OURS + "size.key") == (None if key is None else len(key))
+
+
+@pytest.mark.parametrize("most", [0, 10_000_000])
+def test_a_withheld_record_is_small_whatever_was_in_it(most: int) -> None:
+    """A large key and large headers stay behind, too; so it finds room where a retry topic's records do."""
+    record = _record(
+        key=b"k" * most, value=b"v" * most, headers=(("h", b"h" * most), ("\U0001f600" * (most // 100), None))
+    )
+    error = _raised(Reject(Reason.RECORD_TOO_LARGE, "x" * most, "publish"))
+    assert isinstance(error, Reject)
+    letter = withheld_record(record, source_of(record, SETTINGS), error, "sha256:" + "0" * most, SETTINGS)
+    assert size_of(letter) < ROOM
+    assert (OURS + "size.value", b"%d" % most) in letter.headers
+
+
+def test_a_value_that_was_never_read_is_rejected_with_its_reason() -> None:
+    """The batch's reader says why, and how large it is if it has seen its end."""
+    value = Withheld(Reason.RECORD_TOO_LARGE, "a bomb", 7)
+    with pytest.raises(Reject, match="a bomb") as caught:
+        decode(value, SETTINGS)
+    assert (caught.value.reason, caught.value.stage) == ("record-too-large", "read")
+    record = _record(value=value)
+    letter = withheld_record(record, source_of(record, SETTINGS), caught.value, None, SETTINGS)
+    assert letter.value is None
+    assert (OURS + "size.value", b"7") in letter.headers

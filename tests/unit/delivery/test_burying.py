@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fewnerd_stream.contract.records import Record
+from fewnerd_stream.contract.records import Record, Withheld
 from fewnerd_stream.delivery.process import Processor
 from fewnerd_stream.delivery.pulse import silent
-from fewnerd_stream.errors import Stop
+from fewnerd_stream.errors import Reason, Stop
 from fewnerd_stream.settings import load_settings
 from tests.support.taggers import WordTagger
 
@@ -39,3 +40,30 @@ def test_a_broken_model_buries_nothing() -> None:
     """It may as well have been the model each time."""
     with pytest.raises(Stop):
         Processor(load_settings(), Broken()).crashed([RECORD])
+
+
+@pytest.mark.parametrize("value", [b"[]", RECORD.value])
+def test_what_a_topic_refuses_for_its_size_is_dead_without_its_value(value: bytes) -> None:
+    """Whatever it was to become; the letter says what that was, and which topic it was too large for."""
+    record = dataclasses.replace(RECORD, value=value)
+    processor = Processor(load_settings(), WordTagger())
+    [outcome] = processor.process([record])
+    [dead] = (found := processor.too_large(record, outcome, outcome.outgoing[0], "said the broker")).outgoing
+    assert (found.kind, found.reason) == ("dead", "record-too-large")
+    assert (dead.topic, dead.key, dead.value) == ("fewnerd-stream.raw-documents.dead", b"k", None)
+    message = dict(dead.headers)["__fewnerd.errors.exception.message"] or b""
+    assert outcome.outgoing[0].topic.encode() in message
+    assert outcome.kind.encode() in message
+    assert b"said the broker" in message
+
+
+def test_a_value_that_was_not_read_reaches_no_model() -> None:
+    """It is dead at once, with the reader's reason; its neighbours in the window are as ever."""
+    withheld = dataclasses.replace(RECORD, value=Withheld(Reason.UNREADABLE, "no batch"))
+    outcomes = Processor(load_settings(), WordTagger()).process([RECORD, withheld, RECORD])
+    assert [(one.kind, one.reason) for one in outcomes] == [
+        ("enriched", ""),
+        ("dead", "unreadable"),
+        ("enriched", ""),
+    ]
+    assert outcomes[1].outgoing[0].value is None

@@ -9,7 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NotEnoughReplicasError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+    RecordListTooLargeError,
+)
 
 from fewnerd_stream.contract.records import Outgoing
 from fewnerd_stream.delivery.ledger import Partition
@@ -59,6 +64,10 @@ class Broker:
         self.refuse: list[bytes] = []
         self.renewed = 0
         self.hold: asyncio.Event | None = None
+        # Values that are refused for their size: always, or only in company.
+        self.large: dict[bytes, BaseException] = {}
+        self.crowded: set[bytes] = set()
+        self.sent: list[bytes] = []
 
     @property
     def client(self) -> Broker:
@@ -68,7 +77,12 @@ class Broker:
     async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[None]:  # noqa: ARG002
         """Store a value, or refuse it once."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if value in self.refuse:
+        self.sent.append(value)
+        if value in self.large:
+            future.set_exception(self.large[value])
+        elif value in self.crowded and self.sent[-2:] != [value, value]:
+            future.set_exception(MessageSizeTooLargeError())
+        elif value in self.refuse:
             self.refuse.remove(value)
             future.set_exception(NotEnoughReplicasError())
         elif self.hold is not None:
@@ -134,6 +148,13 @@ class Model:
             self.stops -= 1
             raise Stop("the model is broken")
         return [Outcome("enriched", (Outgoing("entities.person", r.key, r.value or b""),)) for r in records]
+
+    def too_large(self, record: Record, outcome: Outcome, refused: Outgoing, why: str) -> Outcome:
+        """Withhold a record's value."""
+        assert refused in outcome.outgoing
+        assert why
+        letter = Outgoing("raw-documents.dead", record.key, b"letter " + (record.value or b""))
+        return Outcome("dead", (letter,), "record-too-large")
 
     def crashed(self, records: Sequence[Record], beat: Beat) -> list[Outcome]:
         """Bury records."""
@@ -411,6 +432,56 @@ async def test_only_what_was_refused_is_sent_again(bench: Bench) -> None:
     await bench.until(lambda: bench.acked == [0, 1, 2])
     assert bench.broker.stored == [b"0", b"2", b"1"]
     assert bench.broker.renewed == 1
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError, RecordListTooLargeError])
+async def test_a_record_that_is_too_large_stops_nothing(
+    bench: Bench, error: type[MessageSizeTooLargeError]
+) -> None:
+    """A letter without its value takes its place, in its window; those around it are stored, and all is acked."""
+    bench.broker.large = {b"1": error()}
+    await bench.window(0, 1, 2)
+    await bench.until(lambda: bench.acked == [0, 1, 2])
+    assert bench.broker.stored == [b"0", b"2", b"letter 1"]
+    assert bench.state.progress.dead_by_reason == {"record-too-large": 1}
+
+
+async def test_what_the_client_itself_refuses_is_put_away_as_well(bench: Bench) -> None:
+    """It raises at once, before anything is sent."""
+    send = bench.broker.send
+
+    async def strict(topic: str, value: bytes, **options: Any) -> asyncio.Future[None]:
+        if value == b"0":
+            raise MessageSizeTooLargeError
+        return await send(topic, value, **options)
+
+    bench.broker.send = strict  # type: ignore[method-assign]
+    await bench.window(0, 1)
+    await bench.until(lambda: bench.acked == [0, 1])
+    assert bench.broker.stored == [b"1", b"letter 0"]
+
+
+async def test_records_that_are_too_large_only_together_are_stored(bench: Bench) -> None:
+    """A request that is refused as a whole says nothing of a single record in it."""
+    bench.broker.crowded = {b"0", b"1"}
+    bench.broker.large = {b"2": MessageSizeTooLargeError()}
+    await bench.window(0, 1, 2)
+    bench.broker.crowded.clear()
+    await bench.until(lambda: bench.acked == [0, 1, 2])
+    assert bench.broker.stored == [b"0", b"1", b"letter 2"]
+    assert bench.state.progress.dead_by_reason == {"record-too-large": 1}
+
+
+async def test_a_letter_that_finds_no_room_either_is_waited_for(bench: Bench) -> None:
+    """Nothing smaller is left to write: nothing is handed over, and the reason is said, until it is taken."""
+    bench.broker.large = {b"1": MessageSizeTooLargeError(), b"letter 1": MessageSizeTooLargeError()}
+    await bench.window(0, 1)
+    await bench.until(lambda: bench.state.progress.state == "waiting")
+    assert "raw-documents.dead" in bench.state.progress.reason
+    assert bench.acked == []
+    bench.broker.large = {}
+    await bench.until(lambda: bench.acked == [0, 1])
+    assert bench.broker.stored == [b"0", b"letter 1"]
 
 
 async def test_publishing_ends_when_the_partitions_are_gone(bench: Bench) -> None:
