@@ -62,6 +62,7 @@ lint: $(VENV)/.dev ## ruff and mypy, as CI runs them
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m mypy --python-version 3.10 client/fewnerd_client
 
 format: $(VENV)/.dev ## let ruff write what it can
 	$(PY) -m ruff check --fix .
@@ -85,12 +86,12 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@$(INSTALL) --editable '.[demo,live]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/.made client/pyproject.toml pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) for development ...'
-	@$(INSTALL) --editable '.[demo,live]' --group bench --group dev
+	@$(INSTALL) --editable '.[demo,live]' --group bench --group dev --editable ./client
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.recipe: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.recipe: $(VENV)/.made client/pyproject.toml pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV) with torch: this takes a while ...'
-	@$(INSTALL) --editable '.[demo,live,recipe]' --group bench --group dev
+	@$(INSTALL) --editable '.[demo,live,recipe]' --group bench --group dev --editable ./client
 	@touch $@ $(VENV)/.dev $(VENV)/.demo

