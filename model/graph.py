@@ -44,9 +44,9 @@ class Graph:
                 reads files that the bundle's digest does not cover.
         """
         path, fused = bundle.folder / GRAPH, bundle.folder / FUSED
-        _refuse_outside(path)
-        if fused.is_file():
-            _refuse_outside(fused)
+        if not _refuse_outside(path):
+            raise BundleError(f"{path}: onnxruntime cannot open it: it is no ONNX graph")
+        if fused.is_file() and _refuse_outside(fused):
             with path.open("rb") as file:
                 weights = hashlib.file_digest(file, "sha256").hexdigest()
             # An older ONNX Runtime lacks an operator; the plain graph gives the same, later.
@@ -99,13 +99,15 @@ class Graph:
         return scores
 
 
-def _refuse_outside(path: Path) -> None:
+def _refuse_outside(path: Path) -> bool:
+    """Refuse a graph that reads what it must not; return whether it is one at all."""
     try:
         outside.files(path)
-    except outside.NoGraphError as error:
-        raise BundleError(f"{path}: onnxruntime cannot open it: {error}") from error
+    except outside.NoGraphError:
+        return False
     except (outside.OutsideError, OSError) as error:
         raise BundleError(f"{path}: {error}") from error
+    return True
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
