@@ -13,15 +13,25 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def program() -> Callable[[str], str]:
-    """Find a program on the PATH; skip without it, or fail where ``CI_REQUIRE_DEPLOY`` is set."""
+def require() -> Callable[[str], None]:
+    """Skip with a reason, or fail with it where ``CI_REQUIRE_DEPLOY`` is set."""
+
+    def missing(reason: str) -> None:
+        if os.environ.get("CI_REQUIRE_DEPLOY"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return missing
+
+
+@pytest.fixture(scope="session")
+def program(require: Callable[[str], None]) -> Callable[[str], str]:
+    """Find a program on the PATH."""
 
     def find(name: str) -> str:
         path = shutil.which(name)
-        if path is None and os.environ.get("CI_REQUIRE_DEPLOY"):
-            pytest.fail(f"no {name} on the PATH")
         if path is None:
-            pytest.skip(f"no {name} on the PATH")
-        return path
+            require(f"no {name} on the PATH")
+        return path or ""
 
     return find
