@@ -55,7 +55,7 @@ bench-short: $(VENV)/.recipe ## shows that the benchmarks run; measures nothing 
 	$(PY) -W ignore -m benchmarks run --short --only tagger,experiments,end_to_end,latency,scale --again \
 		--results build/bench/performance.json $(BENCH_ARGS)
 
-docs: $(VENV)/.dev ## write what is made: docs/settings.md, and the demonstration in the README
+docs: $(VENV)/.dev ## write what is made: docs/settings.md, and the demonstration and the example in the README
 	$(PY) -m tests.support.pages
 
 lint: $(VENV)/.dev ## ruff and mypy, as CI runs them

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
 from fewnerd_stream.contract.taxonomy import CATEGORIES, LABELS
-from fewnerd_stream.errors import BundleRefused
+from fewnerd_stream.errors import BundleRefused, SettingsError
 from fewnerd_stream.telemetry.precision import Band
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fewnerd_stream.contract.documents import EntityLike, ModelLike
@@ -58,6 +59,7 @@ def load_tagger(settings: Settings) -> TaggerLike:
 
     Raises:
         BundleRefused: it cannot be used: files, labels, or scores that differ on this processor.
+        SettingsError: the settings name labels that are not the bundle's.
     """
     from model.bundle import open_bundle
     from model.tagger import Tagger
@@ -65,6 +67,9 @@ def load_tagger(settings: Settings) -> TaggerLike:
     with bundle_errors():
         bundle = open_bundle(settings.model)
         check_labels(bundle)
+        check_names(bundle, "FEWNERD_LABELS", settings.labels or ())
+        if isinstance(settings.thresholds, dict):
+            check_names(bundle, "FEWNERD_THRESHOLDS", settings.thresholds)
         return Tagger.load(
             settings.model,
             threads=settings.threads,
@@ -134,6 +139,20 @@ def check_labels(bundle: BundleLike) -> None:
             f"{bundle.folder} maps labels to what is no category: {_some(wrong)}. "
             f"There are {', '.join(CATEGORIES)}"
         )
+
+
+def check_names(bundle: BundleLike, variable: str, names: Iterable[str]) -> None:
+    """Refuse names that are neither a label of the bundle nor a category: the one place that judges them.
+
+    Raises:
+        SettingsError: with the names, and the nearest that there are.
+    """
+    known = [*CATEGORIES, *bundle.labels[1:]]
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        close = get_close_matches(wrong[0], known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise SettingsError(f"{variable}: no label of the model and no category: {_some(wrong)}{meant}")
 
 
 def _some(names: Collection[str]) -> str:

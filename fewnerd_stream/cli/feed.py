@@ -240,6 +240,7 @@ def lines(*, topic: str | None, settings: Settings) -> None:
     left_out = 0
 
     async def work(sink: Sink, _: State) -> None:
+        nonlocal left_out
         # A task each, begun and so stored in the lines' order; so many that the sender is never idle.
         room = asyncio.Semaphore(IN_FLIGHT)
 
@@ -254,8 +255,13 @@ def lines(*, topic: str | None, settings: Settings) -> None:
                 logging.getLogger(__name__).warning("a line is left out: %s", refused)
 
         async with asyncio.TaskGroup() as tasks:
-            async for line, _length in read_lines(sys.stdin.buffer):
-                if line.strip():
+            async for line, length in read_lines(sys.stdin.buffer, settings.max_result_bytes):
+                if line is None:
+                    left_out += 1
+                    logging.getLogger(__name__).warning(
+                        "a line of %d bytes is left out: it is too long", length
+                    )
+                elif line.strip():
                     await room.acquire()
                     tasks.create_task(store(line))
 

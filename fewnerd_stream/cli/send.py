@@ -161,9 +161,15 @@ async def _send(source: IO[bytes], settings: Settings, result: Sent, way: _Way) 
     async with Sender(settings, result.topic, result) as lines:
         try:
             number = 0
-            async for line, length in read_lines(source):
+            async for line, length in read_lines(source, settings.max_result_bytes):
                 number += 1
                 way.read(length)
+                if line is None:
+                    most = settings.max_result_bytes
+                    result.refused(
+                        number, f"it has {length} bytes, more than FEWNERD_MAX_RESULT_BYTES ({most})"
+                    )
+                    continue
                 if not line.strip():
                     result.skipped += 1
                     continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fewnerd_stream.contract.taxonomy import CATEGORIES, FINE_TYPES, LABELS, NONE
+from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 
@@ -76,8 +76,16 @@ SCHEMA: Final[dict[str, Any]] = {
                     "description": "so that text[start:end] is the entity",
                 },
                 "coarse": {"enum": list(CATEGORIES)},
-                "fine": {"enum": sorted({fine for fines in FINE_TYPES.values() for fine in fines})},
-                "label": {"enum": list(LABELS), "description": "<coarse>-<fine>"},
+                "fine": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "the type in the category; the model's",
+                },
+                "label": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "as the model writes it; the bundled one <coarse>-<fine>",
+                },
                 "score": {
                     "type": "number",
                     "minimum": 0,

@@ -32,19 +32,42 @@ def key_of(line: bytes, field_name: str) -> bytes | None:
     return None
 
 
-async def read_lines(source: IO[bytes]) -> AsyncIterator[tuple[bytes, int]]:
+async def read_lines(source: IO[bytes], most: int | None = None) -> AsyncIterator[tuple[bytes | None, int]]:
     """Read lines without their ends, each with the number of bytes that it took.
+
+    The work is linear in a line's length, and what is held of one is bounded.
+
+    Args:
+        source: a file or a pipe.
+        most: longest line in bytes; None comes in place of a longer one. Without it, any length goes.
 
     Raises:
         FewnerdError: the source cannot be read.
     """
-    rest = b""
+    parts: list[bytes] = []
+    length = 0
+
+    def line(end: bytes, size: int) -> bytes | None:
+        if most is not None and size > most + len(b"\r"):
+            return None
+        whole = b"".join([*parts, end])
+        return whole if most is None or len(whole.removesuffix(b"\r")) <= most else None
+
     async for chunk in _chunks(source):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r"), len(line) + 1
-    if rest:
-        yield rest, len(rest)
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            length += len(end)
+            whole = line(end, length)
+            yield None if whole is None else whole.removesuffix(b"\r"), length + 1
+            parts, length = [], 0
+        if rest:
+            length += len(rest)
+            if most is None or length <= most + len(b"\r"):
+                parts.append(rest)
+            else:
+                parts.clear()
+    if length:
+        yield line(b"", length), length
 
 
 async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:

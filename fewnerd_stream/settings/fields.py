@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from fewnerd_stream.contract.topology import Topology
 from fewnerd_stream.errors import SettingsError
-from fewnerd_stream.settings.parsing import PREFIX, check_address, check_labels, check_servers, items
+from fewnerd_stream.settings.parsing import PREFIX, check_address, check_servers, items
 from fewnerd_stream.settings.secrets import MASK, Hidden, hide_logins
 
 MIB: Final = 1024 * 1024
@@ -89,7 +89,7 @@ class Fields(BaseSettings):
         "own, 0: whatever is found",
     )
     labels: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        None, description="labels or categories to find, commas between; unset: all 66"
+        None, description="labels or categories to find, commas between; unset: all of the model's"
     )
     include_text: bool = Field(default=True, description="repeat the text in the enriched document")
     all_entities: bool = Field(
@@ -234,8 +234,6 @@ class Fields(BaseSettings):
         if not all(0 <= score <= 1 for score in scores):
             message = "a score lies between 0 and 1"
             raise ValueError(message)
-        if isinstance(value, dict):
-            check_labels(value)
         return value
 
     @field_validator("labels")
@@ -244,7 +242,6 @@ class Fields(BaseSettings):
         if value is not None and not value:
             message = "names no label; leave it unset for all"
             raise ValueError(message)
-        check_labels(value or ())
         return value
 
     @field_validator("bootstrap_servers")

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
-
-from fewnerd_stream.contract.taxonomy import CATEGORIES, LABELS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Final
 
 PREFIX: Final = "FEWNERD_"
 
@@ -53,15 +48,3 @@ def check_address(value: str) -> str:
     if match is None or int(match[1]) > _HIGHEST_PORT:
         raise ValueError(f"host:port is wanted, such as 0.0.0.0:9464, not {value}")
     return value
-
-
-def check_labels(labels: Iterable[str]) -> None:
-    """Check that each is one of Few-NERD's labels or categories.
-
-    Raises:
-        ValueError: one is not.
-    """
-    wrong = [label for label in labels if label not in LABELS and label not in CATEGORIES]
-    if wrong:
-        message = f"no label or category of Few-NERD: {', '.join(wrong)}"
-        raise ValueError(message)

@@ -6,13 +6,19 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from fewnerd_stream.settings import settings_table
+from agents.tagger import load_tagger
+from fewnerd_stream.contract.documents import decode, encode
+from fewnerd_stream.contract.envelope import source_of
+from fewnerd_stream.contract.records import Record
+from fewnerd_stream.settings import load_settings, settings_table
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
 _BLOCK = re.compile(r"^```text\n(An embedded broker .*?|DEMO OUTPUT\n)^```$", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"^```json\n.*?^```$", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"^\| strict F1.*?\n(?=\n)", re.MULTILINE | re.DOTALL)
 _SHOWN = re.compile(r"n-(01|04|13|22|26|28|35|43|40|64) |↻|✗.* (not-json|tombstone|invalid-utf8|too-deep) ")
 
@@ -56,6 +62,31 @@ def demonstration() -> str:
     return "\n".join([*shown, "", *lines[table:]]) + "\n"
 
 
+def example() -> str:
+    """Write the message on the persons' topic that the shipped model makes of the example, laid out for reading."""
+    settings = load_settings()
+    value = b'{"id": "n-17", "text": "Angela Merkel flew to Paris.", "url": "https://example.org/17"}'
+    record = Record(settings.input_topics[0], 3, 1042, 1764000000000, None, value)
+    document = decode(value, settings)
+    with closing(load_tagger(settings)) as tagger:
+        (entities,) = tagger.tag([document.text])
+        messages = encode(record, source_of(record, settings), document, entities, tagger.info, settings)
+    (message,) = (
+        json.loads(one.value or b"") for one in messages if one.topic == settings.topology.outputs["person"]
+    )
+    digest = message["model"]["digest"]
+    message["model"]["digest"] = f"{digest[:15]}..."
+    lines = []
+    for name, value in message.items():
+        written = json.dumps(value, ensure_ascii=False)
+        if name == "entities":
+            written = (
+                "[\n" + ",\n".join(f"    {json.dumps(one, ensure_ascii=False)}" for one in value) + "\n  ]"
+            )
+        lines.append(f'  "{name}": {written}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def model_table() -> str:
     """Write the bundled model's main figures, from the evaluation that ships with it."""
     measured = json.loads((README.parent / "model" / "bundled" / "evaluation.json").read_bytes())
@@ -75,6 +106,8 @@ def main() -> int:
         (DOCS / name).write_text(make(), encoding="utf-8")
     block = f"```text\n{demonstration()}```"
     text, count = _BLOCK.subn(lambda _: block, README.read_text(encoding="utf-8"))
+    assert count == 1
+    text, count = _EXAMPLE.subn(lambda _: f"```json\n{example()}```", text)
     assert count == 1
     text, count = _TABLE.subn(lambda _: model_table(), text)
     assert count == 1

@@ -8,6 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from fewnerd_stream.cli.tail import show
@@ -62,12 +64,78 @@ def test_a_key_is_a_string_or_a_number_of_the_line(line: bytes, key: bytes | Non
 def test_lines_are_cut_at_newlines_and_nowhere_else(data: bytes, lines: list[bytes]) -> None:
     """Of any length and any bytes; the lengths add up to what was read."""
 
-    async def read() -> list[tuple[bytes, int]]:
+    async def read() -> list[tuple[bytes | None, int]]:
         return [one async for one in read_lines(io.BytesIO(data))]
 
     found = asyncio.run(read())
     assert [line for line, _ in found] == lines
     assert sum(length for _, length in found) == len(data)
+
+
+class Pieces(io.BytesIO):
+    """A source that counts how often it is read, and in which pieces."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read at most a few bytes."""
+        return super().read(min(size or 1, 7))
+
+    def fileno(self) -> int:
+        """Be no file."""
+        raise io.UnsupportedOperation
+
+
+@given(
+    st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=6),
+    st.integers(1, 12),
+)
+def test_a_line_that_is_too_long_is_told_and_not_kept(lines: list[bytes], most: int) -> None:
+    """None comes in its place, in whatever pieces it was read; the others are whole."""
+
+    async def read() -> list[bytes | None]:
+        return [line async for line, _ in read_lines(Pieces(b"".join(line + b"\n" for line in lines)), most)]
+
+    stripped = [line.removesuffix(b"\r") for line in lines]
+    assert asyncio.run(read()) == [line if len(line) <= most else None for line in stripped]
+
+
+def test_a_long_line_costs_no_more_than_its_length() -> None:
+    """Each byte is copied a fixed number of times: counted by what is joined and cut, not by a clock."""
+    copied = 0
+
+    class Counted(bytes):
+        """Bytes that count what is made of them."""
+
+        def split(self, *args: Any, **kwargs: Any) -> list[bytes]:
+            nonlocal copied
+            copied += len(self)
+            return super().split(*args, **kwargs)
+
+        def __add__(self, other: Any) -> bytes:
+            nonlocal copied
+            copied += len(self) + len(other)
+            return Counted(super().__add__(other))
+
+        def __radd__(self, other: Any) -> bytes:
+            nonlocal copied
+            copied += len(self) + len(other)
+            return Counted(other + bytes(self))
+
+    class Source(io.BytesIO):
+        """A source of counted bytes."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            return Counted(super().read(size))
+
+        def fileno(self) -> int:
+            raise io.UnsupportedOperation
+
+    async def read() -> list[bytes | None]:
+        return [line async for line, _ in read_lines(Source(b"x" * (4 << 20)))]
+
+    (line,) = asyncio.run(read())
+    assert line is not None
+    assert len(line) == 4 << 20
+    assert copied <= 2 * len(line)
 
 
 def _die(kafka: ListKafka, number: int, reason: Reason, *, replay: int = 0) -> None:

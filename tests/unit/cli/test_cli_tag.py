@@ -13,7 +13,7 @@ from agents import tagger as agents_tagger
 from fewnerd_stream.cli._screen import painted
 from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.taxonomy import LABELS
-from fewnerd_stream.errors import BundleRefused
+from fewnerd_stream.errors import BundleRefused, SettingsError
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.settings import load_settings
 from model import bundle as bundles
@@ -196,6 +196,18 @@ def test_labels_and_thresholds_may_name_categories(tmp_path: Path) -> None:
     assert agents_tagger.thresholds(only, {"person": 0.5, "person-actor": 0.9, "art": 0.1}) == {"person": 0.5}
     with pytest.raises(ValueError, match="none of the labels"):
         agents_tagger.chosen(_bundle(tmp_path, {"PER": "person"}, "PER"), ("art",))
+
+
+@pytest.mark.parametrize("name", ["FEWNERD_LABELS", "FEWNERD_THRESHOLDS"])
+def test_names_are_checked_once_and_against_the_bundle(name: str, tmp_path: Path) -> None:
+    """Labels of the bundle pass, whatever they are called, and categories; others are refused, with the nearest."""
+    other = _bundle(tmp_path, {"PER": "person"}, "PER")
+    agents_tagger.check_names(other, name, ["PER", "person", "art"])
+    with pytest.raises(SettingsError, match=f"{name}: no label of the model and no category: person-actor"):
+        agents_tagger.check_names(other, name, ["PER", "person-actor"])
+    with pytest.raises(SettingsError, match=r"persons; did you mean person\?"):
+        agents_tagger.check_names(_bundle(tmp_path), name, ["person", "persons"])
+    load_settings(labels="PER", thresholds="PER=0.5")
 
 
 def test_the_model_is_loaded_as_the_settings_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
