@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import faust
 
-from fewnerd_stream.delivery.faust.transport import Transport, check_faust
+from fewnerd_stream.delivery.faust.transport import Transport
+from fewnerd_stream.delivery.faust.versions import check_versions
 from fewnerd_stream.delivery.pipeline import Pipeline
 from fewnerd_stream.delivery.process import Processor
 from fewnerd_stream.delivery.state import State
@@ -97,9 +98,9 @@ def make_app(
         status: where it is told how the worker fares; None for one of its own.
 
     Raises:
-        Stop: the installed Faust is not the one that this package's delivery was made for.
+        Stop: the installed Faust or aiokafka is not the one that this package's delivery was made for.
     """
-    check_faust()
+    check_versions()
     state = State(settings, end, status)
     uid = os.getuid() if hasattr(os, "getuid") else 0
     app = App(

@@ -52,14 +52,16 @@ class Window:
 
 
 def record_of(event: Any) -> Record:
-    """Take a record out of a Faust event; from the message, since the event's headers lose repeated ones."""
+    """Take a record out of a Faust event; from the message, since the event's headers lose repeated ones.
+
+    Its timestamp is in milliseconds: see the consumer's ``_to_message``.
+    """
     message = event.message
-    timestamp = None if message.timestamp is None else round(message.timestamp * 1000)
     return Record(
         message.topic,
         message.partition,
         message.offset,
-        timestamp,
+        message.timestamp,
         message.key,
         message.value,
         tuple(message.headers or ()),

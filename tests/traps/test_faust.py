@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import AsyncMock, Mock
 from weakref import WeakSet
 
+import aiokafka
 import faust
 import faust.streams
 import pytest
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.events import Event
 from faust.exceptions import ValueDecodeError
 from faust.transport.drivers import aiokafka as driver
@@ -32,8 +34,11 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]  # ships n
 
 from agents.app import input_channel, make_app
 from agents.enrich import add_enrich
+from fewnerd_stream.contract.envelope import retry_record, source_of
+from fewnerd_stream.contract.records import Record
 from fewnerd_stream.delivery.faust.thread import ConsumerThread
-from fewnerd_stream.delivery.faust.transport import Consumer, check_faust
+from fewnerd_stream.delivery.faust.transport import Consumer
+from fewnerd_stream.delivery.faust.versions import check_versions
 from fewnerd_stream.delivery.ledger import Ledger, Partition
 from fewnerd_stream.delivery.pipeline import record_of
 from fewnerd_stream.delivery.process import Processor
@@ -300,14 +305,40 @@ def test_a_tombstone_stays_one() -> None:
 
 def test_an_iterator_that_acks_old_generations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Faust's compiled stream iterator, or with another version of Faust, no worker starts."""
-    check_faust()
+    check_versions()
     monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
     with pytest.raises(Stop, match="compiled"):
-        check_faust()
+        check_versions()
     monkeypatch.undo()
     monkeypatch.setattr(faust, "__version__", "0.15.4")
-    with pytest.raises(Stop, match=r"0\.15\.3"):
-        check_faust()
+    with pytest.raises(Stop, match=r"faust-streaming 0\.15\.3 is needed; 0\.15\.4"):
+        check_versions()
+
+
+def test_another_aiokafka_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many of its private names are used: another version, or one without such a name, starts no worker."""
+    monkeypatch.setattr(aiokafka, "__version__", "0.15.0")
+    with pytest.raises(Stop, match=r"aiokafka 0\.14\.0 is needed; 0\.15\.0"):
+        check_versions()
+    monkeypatch.undo()
+    monkeypatch.delattr(fetcher.FetchResult, "getone")
+    with pytest.raises(Stop, match=r"FetchResult\.getone"):
+        check_versions()
+
+
+@pytest.mark.parametrize(
+    "written", [0, 1, 1_700_000_000_123, 1_700_000_000_123_456_789, 2**53 + 1, 2**63 - 1]
+)
+async def test_a_timestamp_stays_the_number_that_it_is(app: App, written: int) -> None:
+    """Faust's seconds are a float, too short for nanoseconds; on a retry it is the same number still."""
+    read = ConsumerRecord(*A, 7, written, 0, None, b"{}", None, -1, 2, ())
+    record = record_of(Event(Mock(), None, None, {}, app.consumer._to_message(A, read)))
+    close(app)
+    settings = load_settings()
+    again = retry_record(record, source_of(record, settings), settings, 1000)
+    assert again is not None
+    waiting = Record(again.topic, 0, 3, 1000, None, b"{}", again.headers)
+    assert record.timestamp == source_of(waiting, settings).timestamp == written
 
 
 # -- clients and settings --------------------------------------------------------------------------------

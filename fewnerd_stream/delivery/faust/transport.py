@@ -2,7 +2,7 @@
 
 Faust's own commit rule passes unacked offsets in three cases, drops its ack lists before it commits them
 on revocation, and waits for ever for an unacked event. What is overridden here, and why each, is in
-``docs/delivery.md``. Private names of faust-streaming 0.15.3 are used: ``check_faust`` refuses another one.
+``docs/delivery.md``. Private names of both are used: ``versions`` refuses other ones.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
-import faust
-import faust.streams
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -28,13 +26,13 @@ from faust.transport.drivers import aiokafka as driver
 from fewnerd_stream.contract import envelope
 from fewnerd_stream.contract.topology import ROOM
 from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.due import DueTimes
 from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.publish import BATCH_BYTES
 from fewnerd_stream.delivery.read_ahead import ReadAhead
-from fewnerd_stream.errors import Stop
 from fewnerd_stream.telemetry.lag import Standing
 
 if TYPE_CHECKING:
@@ -44,42 +42,11 @@ if TYPE_CHECKING:
 
     from fewnerd_stream.delivery.state import State
 
-FAUST_VERSION = "0.15.3"
 # At the shortest sleep a full pipeline costs no throughput, and an idle one costs no processor time.
 BACKLOG_PAUSE = 0.02
 BACKLOG_BYTES = 64 * 1024 * 1024
 _STOP_SECONDS = 1.0
 _REFUSED_SECONDS = 1.0
-
-
-def check_faust() -> None:
-    """Refuse a Faust whose internals are not those that this transport overrides.
-
-    Raises:
-        Stop: another version, no Cython stream iterator (the pure one acks events of an older
-            generation), or a private name that is gone.
-    """
-    if faust.__version__ != FAUST_VERSION:
-        message = f"faust-streaming {FAUST_VERSION} is needed; {faust.__version__} is installed"
-        raise Stop(message)
-    if getattr(faust.streams, "_CStreamIterator", None) is None:
-        message = (
-            "faust-streaming is installed without its compiled parts, and their pure-Python twin acks events "
-            "of an older generation; install a wheel, or a compiler and build it"
-        )
-        raise Stop(message)
-    for owner, name in (
-        (driver.Consumer, "_getmany"),
-        (driver.Consumer, "_wait_next_records"),
-        (driver.Consumer, "_get_active_partitions"),
-        (driver.Consumer, "perform_seek"),
-        (driver.Consumer, "verify_all_partitions_active"),
-        (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
-        (driver.Producer, "_new_producer"),
-    ):
-        if not hasattr(owner, name):
-            message = f"faust-streaming {faust.__version__} has no {owner.__name__}.{name}"
-            raise Stop(message)
 
 
 class _Unread(dict[Any, Any]):
@@ -116,7 +83,8 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.delivery: State = self.app.delivery
         self.delivery.consumer = self
-        self.delays: DelayBuffer[Any] = DelayBuffer(self._due)
+        self.due = DueTimes(self.delivery.settings.retry_delays)
+        self.delays: DelayBuffer[Any] = DelayBuffer(self.due)
         self._read_offset = _Unread()
         self._read_ahead = ReadAhead(
             self.delivery.backlog, BACKLOG_BYTES, self.delivery.settings.max_poll_records
@@ -139,9 +107,11 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    @staticmethod
-    def _due(record: Any) -> int:
-        return envelope.not_before(record)
+    def _to_message(self, tp: TP, record: Any) -> Any:
+        message = super()._to_message(tp, record)
+        # In milliseconds as on the broker: Faust's seconds are a float, which is too short for some.
+        message.timestamp = record.timestamp
+        return message
 
     # -- reading ---------------------------------------------------------------------------------------
 

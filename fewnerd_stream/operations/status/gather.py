@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiokafka import TopicPartition
@@ -14,7 +15,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from fewnerd_stream.contract.envelope import not_before, source_of
+from fewnerd_stream.contract.envelope import DAY_MS, not_before, source_of
 from fewnerd_stream.kafka import clients
 from fewnerd_stream.kafka.groups import assigned
 from fewnerd_stream.operations.dead import store
@@ -152,7 +153,9 @@ async def _heads(
             source = source_of(record, settings)
             origin = f"{source.topic}/{source.partition}/{source.offset}"
             where = (one.topic, one.partition, record.offset)
-            heads.append(Waiting(*where, record.timestamp, not_before(record), origin))
+            # No worker waits for longer than a day, whatever the writer's clock was.
+            due = min(not_before(record), time.time_ns() // 1_000_000 + DAY_MS)
+            heads.append(Waiting(*where, record.timestamp, due, origin))
             break
     return heads
 

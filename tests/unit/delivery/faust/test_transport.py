@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.due import DueTimes
 from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.transport import Consumer
 from fewnerd_stream.delivery.ledger import Ledger, Partition
@@ -36,6 +37,8 @@ class Read:
     value: bytes = b"x"
     headers: tuple[tuple[str, bytes], ...] = (("__fewnerd.not-before", b"99999999999999"),)
     timestamp: int = 99_999_999_999_000
+    topic: str = RETRY.topic
+    partition: int = RETRY.partition
 
 
 class Thread:
@@ -56,7 +59,7 @@ def consumer(meanwhile: Callable[[Any], None]) -> Any:
     made.delivery = SimpleNamespace(
         ledger=Ledger(), settings=load_settings(), backlog=100, progress=WorkerStatus(load_settings())
     )
-    made.delays = DelayBuffer(Consumer._due)
+    made.delays = DelayBuffer(DueTimes(()))
     made.flow_active = True
     made._read_ahead = ReadAhead(100, 1_000_000, 64)
     made._refused = {}
