@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from model.bundle import Bundle
+    from model.entity import Entity
     from model.pieces import Pieces
     from model.pool import Beat, Pool
-    from model.tagger import Entity
     from model.windows import Window
 
     Floats = npt.NDArray[np.float32]

@@ -13,6 +13,7 @@ import numpy as np
 from model import decode, windows
 from model.bundle import Bundle, ModelInfo, open_bundle
 from model.cores import permitted_cores
+from model.entity import Entity
 from model.graph import Graph
 from model.pieces import Encoder, Pieces
 from model.pool import Pool, silent
@@ -29,24 +30,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entity:
-    """An entity of a text: ``text`` is the text's code points ``start`` to ``end``.
-
-    ``score`` is how sure its extent and label are, ``coarse_score`` how sure its extent and category, both in
-    0..1; the second is never below the first.
-    """
-
-    text: str
-    start: int
-    end: int
-    coarse: str
-    fine: str
-    label: str
-    score: float
-    coarse_score: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

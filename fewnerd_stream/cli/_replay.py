@@ -59,7 +59,7 @@ def replay(
 
     A document that died again after its third replay is refused, with exit code 1, unless --force is given.
     """
-    from fewnerd_stream.cli._screen import print_json
+    from fewnerd_stream.terminal import print_json
 
     order = Order(chosen, dry_run=dry_run, force=force, again=again, limit=limit, rate=rate)
     summaries = []
@@ -78,7 +78,7 @@ def replay(
 
 def _replay_one(settings: Settings, input_topic: str, order: Order, *, quiet: bool) -> Summary:
     """Replay one input's dead letters, with a progress bar; tells how far it came whatever happens."""
-    from fewnerd_stream.cli._screen import progress
+    from fewnerd_stream.terminal import progress
 
     run_name = (
         f"{socket.gethostname()}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.time_ns() % 10**6}"
@@ -100,7 +100,7 @@ def _replay_one(settings: Settings, input_topic: str, order: Order, *, quiet: bo
 
 
 def _print_summary(summary: Summary) -> None:
-    from fewnerd_stream.cli._screen import console, table
+    from fewnerd_stream.terminal import console, table
 
     out = console()
     for partition in summary.made_anew:

@@ -42,11 +42,11 @@ def command(session: Session, *, as_json: bool, defaults: bool) -> None:
         return
     rows = table_rows(session)
     if as_json:
-        from fewnerd_stream.cli._screen import print_json
+        from fewnerd_stream.terminal import print_json
 
         print_json({"settings": rows})
         return
-    from fewnerd_stream.cli._screen import console, table
+    from fewnerd_stream.terminal import console, table
 
     shown = table("SETTING", "VALUE", "FROM", "DEFAULT", "MEANING")
     for row in rows:

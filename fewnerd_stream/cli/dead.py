@@ -75,7 +75,7 @@ def list_(
 
     With --json there is an object a line; "replayed" says whether a replay has sent it again already.
     """
-    from fewnerd_stream.cli._screen import console, print_json, table
+    from fewnerd_stream.terminal import console, print_json, table
 
     limit = (0 if as_json else _SHOWN) if limit is None else limit
     shown = table("LETTER", "DIED", "REASON", "TRIES", "REPLAYS", "ORIGIN", "WHY", right=("TRIES", "REPLAYS"))
@@ -174,7 +174,7 @@ def show(*, letter: str, only_value: bool, settings: Settings, as_json: bool) ->
 
     With several input topics, name one before it: TOPIC/PARTITION/OFFSET.
     """
-    from fewnerd_stream.cli._screen import print_json, write
+    from fewnerd_stream.terminal import print_json, write
 
     match = _PLACE.fullmatch(letter)
     if match is None:
@@ -204,7 +204,7 @@ async def _one(settings: Settings, input_topic: str, place: tuple[int, int]) -> 
 
 
 def _print_letter(letter: Letter, *, replayed: bool) -> None:
-    from fewnerd_stream.cli._screen import console
+    from fewnerd_stream.terminal import console
 
     out = console()
 

@@ -39,8 +39,8 @@ def command(ctx: click.Context, *, bootstrap_servers: str | None, pace: float) -
     code 0: every document is accounted for. The worker fails twice on one document, on purpose, to show a
     retry. The embedded broker keeps everything in memory and is for looking only.
     """
-    from fewnerd_stream.cli._screen import console
     from fewnerd_stream.demo.play import play
+    from fewnerd_stream.terminal import console
 
     def end(*_: Any) -> None:  # noqa: ANN401 - a signal's number and frame
         sys.exit(128 + signal.SIGTERM)

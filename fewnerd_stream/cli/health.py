@@ -35,7 +35,7 @@ def command(ctx: click.Context, *, settings: Settings, as_json: bool) -> None:
     """
     health = read_health(settings.health_file, time.time())
     if as_json:
-        from fewnerd_stream.cli._screen import print_json
+        from fewnerd_stream.terminal import print_json
 
         print_json({"well": health.well, "line": health.line, "worker": health.figures})
     else:

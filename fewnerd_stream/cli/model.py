@@ -53,7 +53,7 @@ def info(*, settings: Settings, as_json: bool) -> None:
 
     The digest is over the files that decide a result; every enriched document carries it.
     """
-    from fewnerd_stream.cli._screen import console, print_json
+    from fewnerd_stream.terminal import console, print_json
 
     found = describe(settings.model)
     if as_json:
@@ -136,7 +136,7 @@ def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> N
     thresholds hold, and no label filters. Progress goes to standard error.
     """
     from agents.tagger import bundle_errors
-    from fewnerd_stream.cli._screen import console, print_json, progress
+    from fewnerd_stream.terminal import console, print_json, progress
     from model.evaluate import DataError, read_sentences
     from model.evaluate import evaluate as measure
     from model.tagger import Least, Tagger
@@ -164,7 +164,7 @@ def evaluate(*, file: Path, prose: bool, settings: Settings, as_json: bool) -> N
 
 
 def _scores(report: dict[str, Any]) -> Any:  # noqa: ANN401 - rich's table, imported late
-    from fewnerd_stream.cli._screen import table
+    from fewnerd_stream.terminal import table
 
     shown = table("", "PRECISION", "RECALL", "F1", "GOLD", right=("PRECISION", "RECALL", "F1", "GOLD"))
     names = {"fine": "66 types", "coarse": "categories", "boundary": "boundaries", "routing": "routing"}
@@ -179,7 +179,7 @@ def _scores(report: dict[str, Any]) -> Any:  # noqa: ANN401 - rich's table, impo
 
 
 def _curve(rows: list[dict[str, float]]) -> Any:  # noqa: ANN401 - as above
-    from fewnerd_stream.cli._screen import table
+    from fewnerd_stream.terminal import table
 
     heads = ("PRECISION", "RECALL", "F1")
     shown = table("SCORE", *heads, right=("SCORE", *heads))

@@ -93,7 +93,7 @@ def command(
     Each line's bytes are the record's value as they stand; blank lines are skipped. A line counts as sent
     when every in-sync replica has stored it. Exit code 1 if any was refused.
     """
-    from fewnerd_stream.cli._screen import console, print_json, progress
+    from fewnerd_stream.terminal import console, print_json, progress
 
     result = Sent(topic or settings.input_topics[0])
     size = _size(source)

@@ -12,9 +12,9 @@ from fewnerd_stream.cli._options import GROUP, json_option, settings_options
 from fewnerd_stream.errors import TopicsError
 
 if TYPE_CHECKING:
-    from fewnerd_stream.cli._screen import Screen
     from fewnerd_stream.operations.status.report import Dead, PartitionStatus, Report
     from fewnerd_stream.settings import Settings
+    from fewnerd_stream.terminal import Screen
 
 _LOOKED_AT: Final = 10_000
 _REASONS: Final = 20
@@ -44,8 +44,8 @@ def command(*, letters: int, all_letters: bool, settings: Settings, as_json: boo
     Lag counts offsets that are not committed; a retry counts in its topic's lag until it is done. Exit code 4
     if a topic is missing.
     """
-    from fewnerd_stream.cli._screen import console, print_json
     from fewnerd_stream.operations.status.gather import gather
+    from fewnerd_stream.terminal import console, print_json
 
     report = run(gather(settings, letters=None if all_letters else letters))
     if as_json:
@@ -59,7 +59,7 @@ def command(*, letters: int, all_letters: bool, settings: Settings, as_json: boo
 
 
 def _print(out: Screen, report: Report) -> None:
-    from fewnerd_stream.cli._screen import table
+    from fewnerd_stream.terminal import table
 
     count = len(report.members)
     state = "nobody has been in it" if report.state == "none" else report.state

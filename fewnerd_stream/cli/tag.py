@@ -51,7 +51,7 @@ def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> N
     "text", "entities", and "id" where there was one; "start" and "end" count Unicode code points.
     """
     from agents.tagger import load_tagger
-    from fewnerd_stream.cli._screen import console, painted, print_json
+    from fewnerd_stream.terminal import console, painted, print_json
 
     documents = _documents(source, settings, lines=lines)
     out = console()

@@ -96,7 +96,7 @@ def command(
     It reads in no consumer group: nobody's offsets move, and any number may watch. Ctrl-C ends it, with exit
     code 0.
     """
-    from fewnerd_stream.cli._screen import console, write
+    from fewnerd_stream.terminal import console, write
 
     out = console()
     outputs = settings.topology.outputs
@@ -163,7 +163,7 @@ def show(out: Console, record: Record, settings: Settings, *, full: bool = False
     from rich.padding import Padding
     from rich.text import Text
 
-    from fewnerd_stream.cli._screen import COLOURS
+    from fewnerd_stream.terminal import COLOURS
 
     category = record.topic.removeprefix(f"{settings.output_prefix}.")
     value = _object(record.value)
@@ -205,7 +205,7 @@ def _object(data: bytes | None) -> dict[str, Any]:
 def _body(value: dict[str, Any], settings: Settings, *, colours: bool, full: bool) -> Text | None:
     from rich.text import Text
 
-    from fewnerd_stream.cli._screen import painted
+    from fewnerd_stream.terminal import painted
 
     try:
         entities = [_Found.of(one) for one in value["entities"]]

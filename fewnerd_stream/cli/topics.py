@@ -44,7 +44,7 @@ def create(*, settings: Settings, as_json: bool) -> None:
 
     May be run again at any time, and by several at a time.
     """
-    from fewnerd_stream.cli._screen import console, print_json
+    from fewnerd_stream.terminal import console, print_json
 
     created = run(topics.create_topics(settings))
     if as_json:
@@ -65,7 +65,7 @@ def check(*, settings: Settings, as_json: bool) -> None:
     What would lose or stop documents is an error, and the exit code is 4. What may do so one day is a
     warning.
     """
-    from fewnerd_stream.cli._screen import console, print_json
+    from fewnerd_stream.terminal import console, print_json
 
     problems = run(topics.check_topics(settings))
     errors = sum(problem.severity == "error" for problem in problems)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from rich.text import Text
 
-from fewnerd_stream.cli._screen import COLOURS, painted, table
 from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.demo.account import Fate, header, place_of
+from fewnerd_stream.terminal import COLOURS, painted, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.text import Text
 
 from fewnerd_stream.cli import cli, tail
-from fewnerd_stream.cli._screen import console, table
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.errors import BrokerError
 from fewnerd_stream.operations.status.report import Dead, Member, PartitionStatus, Report, Waiting
 from fewnerd_stream.settings import load_settings
+from fewnerd_stream.terminal import console, table
 from tests.support.hostile import DATA, ENRICHED, FORGED, HEADERS, TEXTS, steers
 from tests.support.lists import ListKafka, instead_of_clients
 

@@ -10,12 +10,12 @@ import pytest
 
 import agents.run
 from agents import tagger as agents_tagger
-from fewnerd_stream.cli._screen import painted
 from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.taxonomy import LABELS
 from fewnerd_stream.errors import BundleRefused, SettingsError
 from fewnerd_stream.exits import Exit
 from fewnerd_stream.settings import load_settings
+from fewnerd_stream.terminal import painted
 from model import bundle as bundles
 from model import tagger as taggers
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from model import windows
 from model.bundle import FUSED, BundleError
+from model.entity import Entity
 from model.parity import write_parity
-from model.tagger import Entity, Tagger
+from model.tagger import Tagger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

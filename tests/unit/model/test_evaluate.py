@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.entity import Entity
 from model.evaluate import DataError, Sentence, evaluate, join, read_sentences
 from model.scores import Routing, spans_of
-from model.tagger import Entity, Least
+from model.tagger import Least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from model import queue, windows
 from model.bundle import BundleError
+from model.entity import Entity
 from model.graph import Graph, ScoresError
 from model.pool import PoolClosedError
-from model.tagger import Entity, Tagger
+from model.tagger import Tagger
 from tests.unit.model.conftest import WORDS, write_small
 
 if TYPE_CHECKING:
