@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from model import windows
 from model.bundle import FUSED, BundleError
-from model.entity import Entity
 from model.parity import write_parity
 from model.tagger import Tagger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from model.entity import Entity
 
 NAMES = (
     "Angela Merkel", "Berlin", "the Eiffel Tower", "Siemens", "World War II", "the Nobel Prize", "Hamlet",
