@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "Lag, owners, waiting retries and dead letters."),
     "health": ("health", "Tell whether the worker on this machine is well."),
     "dead": ("dead", "Look at dead letters, and replay them."),
+    "contract": ("contract", "Topics, headers and messages, as AsyncAPI and JSON Schema."),
     "config": ("config", "Every setting: variable, default, value, meaning."),
     "model": ("model", "Look at a model bundle, evaluate it, or make one."),
 }

@@ -13,6 +13,7 @@ import orjson
 
 from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._options import CONNECTION, settings_options
+from fewnerd_stream.contract.documents import unwrapped
 from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.jsonlines import compact_line, json_line
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
@@ -199,7 +200,7 @@ def _object(data: bytes | None) -> dict[str, Any]:
         value = orjson.loads(data or b"null")
     except orjson.JSONDecodeError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return unwrapped(value) if isinstance(value, dict) else {}
 
 
 def _body(value: dict[str, Any], settings: Settings, *, colours: bool, full: bool) -> Text | None:

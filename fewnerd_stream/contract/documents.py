@@ -53,6 +53,8 @@ __all__ = [
 ]
 
 EVENT_TYPE: Final = "fewnerd.entities.v1"
+STRUCTURED: Final = b"application/cloudevents+json; charset=UTF-8"
+"""The content type of a CloudEvent that holds its attributes in its value."""
 
 TAKEN: Final = frozenset(
     {
@@ -282,15 +284,43 @@ def encode(  # noqa: PLR0917 - each is a part of the contract
         name = category.encode()
         own = orjson.dumps(everything if settings.all_entities else found.get(category, []))
         value = b"".join((head, name, b'","entities":', own, b",", tail))
+        headers: Headers = (
+            _VERSION,
+            ("ce_id", (where + category).encode()),
+            *fixed,
+            ("ce_subject", name),
+            *rest,
+        )
+        if settings.cloudevents == "structured":
+            value, headers = _structured(value, headers)
         if len(value) > room:
             limit = f"max_result_bytes ({settings.max_result_bytes})"
             message = (
                 f"the result for {category} has {len(value)} bytes, with key and headers more than {limit}"
             )
             raise Reject(Reason.RESULT_TOO_LARGE, message, "encode")
-        headers = (_VERSION, ("ce_id", (where + category).encode()), *fixed, ("ce_subject", name), *rest)
         made.append(Outgoing(f"{settings.output_prefix}.{category}", record.key, value, headers))
     return tuple(made)
+
+
+def unwrapped(value: dict[str, Any]) -> dict[str, Any]:
+    """Give the enriched document of a value as it was read, whichever mode it was written in."""
+    data = value.get("data")
+    return data if "specversion" in value and isinstance(data, dict) else value
+
+
+def _structured(value: bytes, headers: Headers) -> tuple[bytes, Headers]:
+    """Move a CloudEvent's attributes from the headers into the value, around its data, which come last."""
+    mine = {name: data for name, data in headers if data is not None and name in TAKEN}
+    event = {name.removeprefix("ce_"): data.decode() for name, data in mine.items() if name != "content-type"}
+    event["datacontenttype"] = "application/json"
+    # A reader takes an event for one in binary mode if any header is called like an attribute.
+    rest = tuple(
+        (ORIGINAL + name if name.lower().startswith("ce_") else name, data)
+        for name, data in headers
+        if name not in TAKEN
+    )
+    return orjson.dumps(event)[:-1] + b',"data":' + value + b"}", (("content-type", STRUCTURED), *rest)
 
 
 def _written(entity: EntityLike) -> dict[str, Any]:

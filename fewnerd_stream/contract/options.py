@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from fewnerd_stream.contract.topology import Topology
@@ -46,6 +46,10 @@ class DocumentOptions(Protocol):
     @property
     def all_entities(self) -> bool:
         """Whether each result lists the entities of all categories."""
+
+    @property
+    def cloudevents(self) -> Literal["binary", "structured"]:
+        """Where a result's CloudEvents attributes stand: in headers, or in the value."""
 
     @property
     def topology(self) -> Topology:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
+from fewnerd_stream.contract.taxonomy import CATEGORIES, FINE_TYPES, LABELS, NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 
@@ -104,3 +107,30 @@ SCHEMA: Final[dict[str, Any]] = {
     },
 }
 """One dictionary, and the only place that says it."""
+
+
+def published(labels: Sequence[str] = ()) -> dict[str, Any]:
+    """Give the schema as subscribers should hold messages against it: it passes over members to come.
+
+    Args:
+        labels: labels and categories to which a worker is restricted; none: whatever its model knows.
+    """
+    schema: dict[str, Any] = _open(SCHEMA)
+    if labels:
+        found = [label for label in LABELS if label in labels or label.partition("-")[0] in labels]
+        found += [label for label in labels if label not in (*LABELS, *FINE_TYPES)]
+        schema["$defs"]["entity"]["properties"]["label"]["enum"] = found
+    return schema
+
+
+def _open(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
+    """Copy a schema without its ``additionalProperties``, but for ``counts``, whose categories are closed."""
+    if isinstance(schema, list):
+        return [_open(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: part if name == "counts" else _open(part)
+        for name, part in schema.items()
+        if name != "additionalProperties"
+    }

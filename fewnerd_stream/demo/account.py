@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiokafka import TopicPartition
 
+from fewnerd_stream.contract.documents import unwrapped
 from fewnerd_stream.contract.taxonomy import NONE
 from fewnerd_stream.kafka import clients
 
@@ -45,7 +46,7 @@ class Fate:
             return
         self.results[record.topic] += 1
         if record.topic in settings.topology.outputs.values():
-            message = orjson.loads(record.value or b"")
+            message = unwrapped(orjson.loads(record.value or b""))
             self.attempt = max(self.attempt, message["source"]["attempt"])
             categories = message["counts"] or {NONE: 0}
             self.wanted = frozenset(settings.topology.outputs[category] for category in categories)
@@ -107,7 +108,7 @@ def header(record: Record, name: str) -> str:
 def place_of(record: Record, settings: Settings) -> Place:
     """Say of which input a record came: by its value where it is enriched, else by its headers."""
     if record.topic in settings.topology.outputs.values():
-        source: dict[str, Any] = orjson.loads(record.value or b"")["source"]
+        source: dict[str, Any] = unwrapped(orjson.loads(record.value or b""))["source"]
         return source["topic"], source["partition"], source["offset"]
     return header(record, "topic"), int(header(record, "partition")), int(header(record, "offset"))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from rich.text import Text
 
+from fewnerd_stream.contract.documents import unwrapped
 from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
 from fewnerd_stream.demo.account import Fate, header, place_of
@@ -68,7 +69,7 @@ class Screen:
         elif record.topic == self._settings.topology.input(place[0]).dead:
             self._line(f"✗ {record.topic}", "red", record, header(record, "reason"))
         else:
-            message = orjson.loads(record.value or b"")
+            message = unwrapped(orjson.loads(record.value or b""))
             found = [_Entity(e["start"], e["end"], e["coarse"], e["label"]) for e in message["entities"]]
             self._entities.setdefault(place, {})[record.topic] = found
             if fate.complete and not before:

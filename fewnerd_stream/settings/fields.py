@@ -97,6 +97,11 @@ class Fields(BaseSettings):
         description="put the entities of all categories into each enriched document, not only its own",
     )
 
+    cloudevents: Literal["binary", "structured"] = Field(
+        "binary",
+        description="where an enriched document's CloudEvents attributes stand: in headers, or in the value around it",
+    )
+
     window_size: int = Field(
         128, ge=1, le=10_000, description="most documents in a window, which is tagged as one"
     )

@@ -7,13 +7,19 @@ import re
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.tagger import load_tagger
+from fewnerd_stream.cli import contract
 from fewnerd_stream.contract.documents import decode, encode
 from fewnerd_stream.contract.envelope import source_of
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.settings import load_settings, settings_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
@@ -97,12 +103,22 @@ def model_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page}
+def contract_pages() -> dict[str, Callable[[], str]]:
+    """Give what writes the contract's documents, for the default settings."""
+    names = {"asyncapi": "asyncapi.yaml", "enriched": "enriched.schema.json"}
+    return {
+        f"contract/{names.get(each, f'{each}.schema.json')}": partial(contract.written, each, load_settings())
+        for each in contract.DOCUMENTS
+    }
+
+
+PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, **contract_pages()}
 
 
 def main() -> int:
     """Write them."""
     for name, make in PAGES.items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(make(), encoding="utf-8")
     block = f"```text\n{demonstration()}```"
     text, count = _BLOCK.subn(lambda _: block, README.read_text(encoding="utf-8"))

@@ -80,7 +80,7 @@ def test_the_help_lists_the_commands_as_they_describe_themselves(run: Callable[.
     """A line for each, whole."""
     result = run("--help")
     for name, (_, line) in COMMANDS.items():
-        assert f"  {name:<8}{line}\n" in result.stdout
+        assert f"  {name:<10}{line}\n" in result.stdout
 
 
 @pytest.mark.parametrize("path", OURS, ids=" ".join)
