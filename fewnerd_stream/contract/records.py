@@ -21,6 +21,8 @@ _RECORD_OVERHEAD: Final = 256
 _HEADER: Final = 10
 """What a record, and a header, take on the wire beside what they hold, generously."""
 
+_HEADER_OBJECTS: Final = 160
+
 
 class Partition(NamedTuple):
     """A partition of a topic. Faust's ``TP`` and aiokafka's ``TopicPartition`` compare equal to it."""
@@ -111,3 +113,8 @@ def size_of(record: Record | Outgoing) -> int:
 def size_of_headers(headers: Headers) -> int:
     """Return the bytes that headers take on the wire, at most."""
     return sum(len(name.encode(errors="replace")) + len(value or b"") + _HEADER for name, value in headers)
+
+
+def weight(record: Record) -> int:
+    """Return about as many bytes as a record that was read takes in memory; a header costs more there."""
+    return size_of(record) + _HEADER_OBJECTS * len(record.headers)

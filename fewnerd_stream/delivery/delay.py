@@ -1,64 +1,44 @@
-"""Retries that are not due wait here, in the fetch path, never delivered: nothing else knows of them.
+"""Retries that are not due: nothing is kept of them but when the first of each partition is; then it is read again.
 
-Only the head of a partition is looked at, so a retry topic has one delay. Parked records are dropped on
-revocation and on every seek: they come again from the committed offset.
+Only the head of a partition is looked at, so a retry topic has one delay. What waits was never delivered: nothing
+else knows of it, and however much waits, it takes no memory.
 """
 
 from __future__ import annotations
 
-import collections
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from fewnerd_stream.delivery.ledger import Partition
 
-R = TypeVar("R")
 
+class Delays:
+    """The partitions whose next record is not due, each until then; times in milliseconds since the epoch."""
 
-class DelayBuffer(Generic[R]):
-    """Records per partition, in order, each until its due time in milliseconds since the epoch."""
-
-    def __init__(self, due: Callable[[R], int]) -> None:
-        """Start empty; ``due`` gives a record's due time, at or below now for one that is due."""
-        self._due = due
-        self._parked: dict[Partition, collections.deque[R]] = {}
+    def __init__(self) -> None:
+        """Start with nothing that waits."""
+        self._until: dict[Partition, int] = {}
 
     def __contains__(self, partition: object) -> bool:
-        """Whether anything of a partition is parked."""
-        return partition in self._parked
+        """Whether a partition waits."""
+        return partition in self._until
 
     def __len__(self) -> int:
-        """Return how many records are parked."""
-        return sum(map(len, self._parked.values()))
+        """Return how many partitions wait."""
+        return len(self._until)
 
-    def admit(self, partition: Partition, records: list[R], now: int) -> list[R]:
-        """Return the leading records that are due; park the first that is not, and all behind it."""
-        if partition in self._parked:
-            self._parked[partition].extend(records)
-            return []
-        for index, record in enumerate(records):
-            if self._due(record) > now:
-                self._parked[partition] = collections.deque(records[index:])
-                return records[:index]
-        return records
+    def hold(self, partition: Partition, due: int) -> None:
+        """Let a partition wait."""
+        self._until[partition] = due
 
-    def release(self, now: int) -> dict[Partition, list[R]]:
-        """Take out and return what has become due."""
-        out: dict[Partition, list[R]] = {}
-        for partition, waiting in list(self._parked.items()):
-            while waiting and self._due(waiting[0]) <= now:
-                out.setdefault(partition, []).append(waiting.popleft())
-            if not waiting:
-                del self._parked[partition]
-        return out
+    def release(self, now: int) -> None:
+        """Let go of the partitions that have waited long enough."""
+        self._until = {partition: due for partition, due in self._until.items() if due > now}
 
     def next_due(self) -> int | None:
-        """Return the earliest due time of any partition's head, or None when nothing is parked."""
-        return min((self._due(waiting[0]) for waiting in self._parked.values()), default=None)
+        """Return when the first of the partitions has waited long enough, or None when none waits."""
+        return min(self._until.values(), default=None)
 
-    def drop(self, partitions: Iterable[Partition] | None = None) -> None:
-        """Forget what is parked of some partitions, or of all."""
-        for partition in list(self._parked) if partitions is None else list(partitions):
-            self._parked.pop(partition, None)
+    def drop(self) -> None:
+        """Forget all of it."""
+        self._until.clear()

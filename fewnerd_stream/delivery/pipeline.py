@@ -18,7 +18,7 @@ from fewnerd_stream.errors import Stop
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fewnerd_stream.delivery.faust.transport import Producer
     from fewnerd_stream.delivery.process import Outcome, Processor
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fewnerd_stream.worker")
 
+WINDOW_BYTES = 1_048_576
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _LOOK_EVERY = 1.0
@@ -68,6 +69,18 @@ def record_of(event: Any) -> Record:
     )
 
 
+def _in_parts(events: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut a window that is large in bytes: what comes of it is in memory until all of it is stored."""
+    begin = size = 0
+    for number, event in enumerate(events):
+        more = len(event.message.value or b"")
+        if number > begin and size + more > WINDOW_BYTES:
+            yield events[begin:number]
+            begin, size = number, 0
+        size += more
+    yield events[begin:]
+
+
 def _ages(outcomes: Sequence[Outcome]) -> list[float]:
     """Say how old the documents are that are enriched now, in seconds since they came to their input topic."""
     now = time.time()
@@ -106,10 +119,11 @@ class Pipeline:
             events: Faust events, in the order of their offsets within each partition.
             ack: what lets go of an event, Faust's ``stream.ack``.
         """
-        if self._state.crashes.suspect():
-            await self._alone(events, ack)
-        else:
-            await self._launch(events, ack)
+        for part in _in_parts(events):
+            if self._state.crashes.suspect():
+                await self._alone(part, ack)
+            else:
+                await self._launch(part, ack)
 
     async def _alone(self, events: Sequence[Any], ack: Callable[[Any], Any]) -> None:
         """Try documents one at a time, nothing else at work: so a crash names its culprit."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -14,12 +16,17 @@ from fewnerd_stream.errors import Reason, Reject
 from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fewnerd_stream.contract.documents import Document, EntityLike, ModelLike
     from fewnerd_stream.contract.records import Outgoing, Record, Source
     from fewnerd_stream.delivery.pulse import Beat
     from fewnerd_stream.settings import Settings
+
+
+# Texts of so many characters are tagged together, and a longer one alone.
+_PART_CHARACTERS = 256 * 1024
+_BEAT_EVERY = 1.0
 
 
 class TaggerLike(Protocol):
@@ -60,6 +67,7 @@ class Processor:
         self._settings = settings
         self._status = status or WorkerStatus(settings)
         self._tagger = tagger
+        self._long = threading.Lock()
         # A bundle of one's own may know no person and no place, and settings may let neither be told.
         self._must_find = settings.model is None and settings.labels is None and settings.thresholds is None
 
@@ -79,23 +87,50 @@ class Processor:
                 except Reject as error:
                     decoded.append(error)
                 beat()
-            good = [document.text for document in decoded if not isinstance(document, Reject)]
+        outcomes: list[Outcome] = []
+        # Each part is written down as it is tagged: a megabyte of text may have entities of a hundred.
+        for part in _in_parts(decoded):
+            with self._one_at_a_time(decoded[part], beat):
+                outcomes += self._tagged(records[part], sources[part], decoded[part], beat)
+        return outcomes
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self, decoded: Sequence[Document | Reject], beat: Beat) -> Iterator[None]:
+        """Wait while a long text of another window is at work, if this is one: it keeps all threads busy itself."""
+        if sum(len(one.text) for one in decoded if not isinstance(one, Reject)) <= _PART_CHARACTERS:
+            yield
+            return
+        while not self._long.acquire(timeout=_BEAT_EVERY):
+            beat()
+        try:
+            yield
+        finally:
+            self._long.release()
+
+    def _tagged(
+        self,
+        records: Sequence[Record],
+        sources: Sequence[Source],
+        decoded: Sequence[Document | Reject],
+        beat: Beat,
+    ) -> Iterator[Outcome]:
+        """Tag and write down a part of a window."""
+        status = self._status
+        good = [document.text for document in decoded if not isinstance(document, Reject)]
         with status.timed("tag"):
-            tag = with_beat(self._tagger.tag, beat)
-            found = iter(tag_all(good, tag, must_find=self._must_find))
-        outcomes = []
+            found = tag_all(good, with_beat(self._tagger.tag, beat), must_find=self._must_find)
+        found.reverse()
         with status.timed("encode"):
             for record, source, document in zip(records, sources, decoded, strict=True):
                 beat()
                 if isinstance(document, Reject):
-                    outcomes.append(self._dead(record, source, document.reason, document.stage, document))
+                    yield self._dead(record, source, document.reason, document.stage, document)
                     continue
-                entities = next(found)
+                entities = found.pop()
                 if isinstance(entities, Failed):
-                    outcomes.append(self._failed(record, source, entities))
+                    yield self._failed(record, source, entities)
                 else:
-                    outcomes.append(self._enriched(record, source, document, entities))
-        return outcomes
+                    yield self._enriched(record, source, document, entities)
 
     def crashed(self, records: Sequence[Record], beat: Beat = silent) -> list[Outcome]:
         """Return the outcome of records that took their process with them whenever they were tried.
@@ -161,3 +196,15 @@ class Processor:
             return Outcome("dead", (withheld,), str(reason))
         letter = envelope.dead_record(record, source, reason, stage, error, digest, self._settings)
         return Outcome("dead", (letter,), str(reason))
+
+
+def _in_parts(decoded: Sequence[Document | Reject]) -> Iterator[slice]:
+    """Cut a window where the texts of a part become long."""
+    begin = length = 0
+    for number, document in enumerate(decoded):
+        more = 0 if isinstance(document, Reject) else len(document.text)
+        if number > begin and length + more > _PART_CHARACTERS:
+            yield slice(begin, number)
+            begin, length = number, 0
+        length += more
+    yield slice(begin, len(decoded))

@@ -94,13 +94,16 @@ class ReadAhead:
             if records > 0 and size > 0:
                 out[partition] = Share(records, size)
                 room -= records
+                space -= size
         # Nothing is known to be there of these; should something come, the little room that is left is theirs.
         rest = [one for one in in_turn if one not in expected]
         for number, partition in enumerate(rest):
-            records = min(self._most, -(-room // (len(rest) - number)))
-            if records > 0 and space > 0:
-                out[partition] = Share(records, space)
+            left = len(rest) - number
+            records, size = min(self._most, -(-room // left)), -(-space // left)
+            if records > 0 and size > 0:
+                out[partition] = Share(records, size)
                 room -= records
+                space -= size
         self._turn_at.update(dict.fromkeys(out, now))
         return out
 

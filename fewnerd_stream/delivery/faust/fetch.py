@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.consumer.fetcher import FetchResult
 
+from fewnerd_stream.contract.records import weight
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fewnerd_stream.delivery.read_ahead import Share
 
@@ -42,13 +44,19 @@ class Fetched(dict[Any, list[Any]]):
         self.errors = errors or {}
 
 
-async def fetch(fetcher: Any, shares: Mapping[Any, Share], patience: float) -> Fetched:
+async def fetch(
+    fetcher: Any,
+    shares: Mapping[Any, Share],
+    patience: float,
+    waits: Callable[[Any], bool] = lambda _: False,
+) -> Fetched:
     """Take what was fetched of the partitions, each one's share; wait for it if there is nothing yet.
 
     Args:
         fetcher: the consumer's.
         shares: of the partitions that are wanted.
         patience: longest wait, in seconds.
+        waits: whether a record is not due yet; what lies behind one is not looked at.
 
     Raises:
         KafkaError: what the group's coordination has to tell.
@@ -62,14 +70,18 @@ async def fetch(fetcher: Any, shares: Mapping[Any, Share], patience: float) -> F
             await subscriptions.wait_for_assignment()
         records: dict[Any, list[Any]] = {}
         errors: dict[Any, Exception] = {}
+        room = sum(share.size for share in shares.values())
         for tp, share in shares.items():
+            if room <= 0:  # a record is never cut, but only one of them may be more than there is room for
+                break
             try:
-                taken = _take(fetcher, tp, share)
+                taken = _take(fetcher, tp, share, waits)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must not wait for it
                 errors[tp] = error
             else:
                 if taken:
                     records[tp] = taken
+                    room -= sum(map(weight, taken))
         left = deadline - loop.time()
         if records or errors or left <= 0:
             # Nothing happens between the taking and this look, so what lies below a position is in the records.
@@ -82,8 +94,8 @@ async def fetch(fetcher: Any, shares: Mapping[Any, Share], patience: float) -> F
         waiter.result()  # an error of the coordination
 
 
-def _take(fetcher: Any, tp: Any, share: Share) -> list[Any]:
-    """Take a share of what was fetched of a partition.
+def _take(fetcher: Any, tp: Any, share: Share, waits: Callable[[Any], bool]) -> list[Any]:
+    """Take a share of what was fetched of a partition, up to the first record that is not due.
 
     Raises:
         Exception: what the broker gave in place of records, or what is wrong with the batch.
@@ -92,7 +104,7 @@ def _take(fetcher: Any, tp: Any, share: Share) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, FetchResult):
-        _drop(fetcher, tp)  # else it would not be fetched again
+        drop(fetcher, tp)  # else it would not be fetched again
         found.check_raise()
     taken: list[Any] = []
     size = 0
@@ -102,21 +114,23 @@ def _take(fetcher: Any, tp: Any, share: Share) -> list[Any]:
             if record is None:
                 break
             taken.append(record)
-            size += len(record.value or b"")
+            size += weight(record)
+            if waits(record):
+                break
     except Exception:
         # Comes again with the next fetch, behind what was taken before it.
-        _drop(fetcher, tp)
+        drop(fetcher, tp)
         if not taken:
             raise
         return taken
     if not found.has_more():
-        _drop(fetcher, tp)
+        drop(fetcher, tp)
     return taken
 
 
-def _drop(fetcher: Any, tp: Any) -> None:
-    """Let a partition be fetched again."""
-    del fetcher._records[tp]
+def drop(fetcher: Any, tp: Any) -> None:
+    """Forget what was fetched of a partition, and let it be fetched again."""
+    fetcher._records.pop(tp, None)
     fetcher._notify(fetcher._wait_consume_future)
 
 

@@ -28,10 +28,11 @@ from fewnerd_stream.delivery.faust import fetch as fetching
 from fewnerd_stream.delivery.faust.fetch import Fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fewnerd_stream.delivery.ledger import Partition
     from fewnerd_stream.delivery.read_ahead import Share
+    from fewnerd_stream.settings import Settings
 
 METADATA_AGE_MS = 30_000
 FETCH_WAIT_MS = 500
@@ -39,9 +40,17 @@ FETCH_WAIT_MS = 500
 _KNOWN = (NoError.errno, RebalanceInProgressError.errno)
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 2.0
+# What is fetched and not taken yet: of one broker in an answer, and of all partitions together.
+_ANSWER_BYTES = 8 * 1_048_576
+_FETCHED_BYTES = 32 * 1_048_576
+_LEAST_FETCH = 65_536
 # Far more than any producer packs into a batch.
 _BATCH_BYTES = 32 * 1_048_576
 _KEPT_BYTES = 32 * 1_048_576
+
+
+def _largest_fetch(settings: Settings) -> int:
+    return settings.max_message_bytes + _LEAST_FETCH
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -80,7 +89,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             request_timeout_ms=int(settings.request_timeout * 1000),
             metadata_max_age_ms=METADATA_AGE_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=settings.max_message_bytes + 65_536,
+            max_partition_fetch_bytes=_largest_fetch(settings),
+            fetch_max_bytes=_ANSWER_BYTES,
         )
 
     async def on_start(self) -> None:
@@ -163,12 +173,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # -1 is no generation; Kafka counts them from 1, the embedded broker from 0.
         return bool(self.client._coordinator.generation >= 0)  # noqa: SLF001 - nothing public tells it
 
-    async def fetch(self, shares: Mapping[Any, Share], timeout: float) -> Fetched:
+    async def fetch(
+        self, shares: Mapping[Any, Share], timeout: float, waits: Callable[[Any], bool]
+    ) -> Fetched:
         """Take what was fetched of partitions, a share of each; wait for it for at most ``timeout`` seconds."""
-        fetched: Fetched = await self.call_thread(self._fetch_shares, shares, timeout)
+        fetched: Fetched = await self.call_thread(self._fetch_shares, shares, timeout, waits)
         return fetched
 
-    async def _fetch_shares(self, shares: Mapping[Any, Share], timeout: float) -> Fetched:
+    async def _fetch_shares(
+        self, shares: Mapping[Any, Share], timeout: float, waits: Callable[[Any], bool]
+    ) -> Fetched:
         # Looked at when its turn has come: a fetch that begins while the group changes would wait for its end.
         if not self.consumer.flow_active:
             return Fetched()
@@ -176,7 +190,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if client._closed or client._fetcher._closed:  # noqa: SLF001 - nothing public tells it
             raise ConsumerStoppedError
         with client._subscription.fetch_context():  # noqa: SLF001 - as the client's own ``getmany``
-            return await fetching.fetch(client._fetcher, shares, timeout)  # noqa: SLF001
+            return await fetching.fetch(client._fetcher, shares, timeout, waits)  # noqa: SLF001
 
     def joins(self) -> bool:
         """Whether the group is changing, on a connection that stands: the coordinator answers when all have joined."""
@@ -208,6 +222,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         for partition, offset in places.items():
             if partition in assigned:
                 self.client.seek(TopicPartition(*partition), offset)
+
+    async def go_back(self, places: Mapping[Partition, int]) -> None:
+        """Read these partitions from there again, and keep nothing of what was read of them."""
+        await self.go_to(places)
+        for partition in places:
+            fetching.drop(self.client._fetcher, partition)  # noqa: SLF001 - nothing public drops it
+
+    async def share_memory(self, partitions: int) -> None:
+        """Bound what is fetched of each of so many partitions, so that it is bounded for all of them."""
+        share = max(
+            _LEAST_FETCH, min(_largest_fetch(self.app.delivery.settings), _FETCHED_BYTES // partitions)
+        )
+        # A broker gives a larger record all the same, when it is the first of its answer.
+        self.client._fetcher._max_partition_fetch_bytes = share  # noqa: SLF001 - a setting of the start
 
     async def here(self, coroutine: Any) -> Any:
         """Run a coroutine of the client in its own thread, beside a long poll that may be under way."""

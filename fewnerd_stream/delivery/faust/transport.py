@@ -1,4 +1,4 @@
-"""Faust's transport, with its delivery replaced: the ledger commits, retries are parked, revocation drains.
+"""Faust's transport, with its delivery replaced: the ledger commits, retries wait on their topics, revocation drains.
 
 Faust's own commit rule passes unacked offsets in three cases, drops its ack lists before it commits them
 on revocation, and waits for ever for an unacked event. What is overridden here, and why each, is in
@@ -8,6 +8,7 @@ on revocation, and waits for ever for an unacked event. What is overridden here,
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from fewnerd_stream.contract import envelope
+from fewnerd_stream.contract.records import weight
 from fewnerd_stream.contract.topology import ROOM
-from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.delay import Delays
 from fewnerd_stream.delivery.due import DueTimes
 from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
 
 # At the shortest sleep a full pipeline costs no throughput, and an idle one costs no processor time.
 BACKLOG_PAUSE = 0.02
-BACKLOG_BYTES = 64 * 1024 * 1024
+BACKLOG_BYTES = 32 * 1024 * 1024
+# Whoever waits is not asked for more often than that: each time a part of what waits is fetched.
+DELAY_STEP_MS = 100
 _STOP_SECONDS = 1.0
 _REFUSED_SECONDS = 1.0
 
@@ -74,17 +78,17 @@ def _since(record: Any) -> float:
 
 
 class Consumer(driver.Consumer):
-    """Consumes for the agents, parks what is not due, and commits what the ledger allows."""
+    """Consumes for the agents, leaves what is not due where it is, and commits what the ledger allows."""
 
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Start with nothing parked."""
+        """Start with nothing that waits."""
         super().__init__(*args, **kwargs)
         self.delivery: State = self.app.delivery
         self.delivery.consumer = self
         self.due = DueTimes(self.delivery.settings.retry_delays)
-        self.delays: DelayBuffer[Any] = DelayBuffer(self.due)
+        self.delays = Delays()
         self._read_offset = _Unread()
         self._read_ahead = ReadAhead(
             self.delivery.backlog, BACKLOG_BYTES, self.delivery.settings.max_poll_records
@@ -131,6 +135,7 @@ class Consumer(driver.Consumer):
         return (records if self.flow_active else None), active
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> MutableMapping[Any, Any]:
+        self.delays.release(int(time.time() * 1000))
         now = time.monotonic()
         next_due = self.delays.next_due()
         if next_due is not None:
@@ -147,7 +152,7 @@ class Consumer(driver.Consumer):
             timeout = min(timeout, BACKLOG_PAUSE)
         epoch = self.delivery.ledger.epoch
         if shares:
-            fetched = await self._thread.fetch(shares, timeout)
+            fetched = await self._thread.fetch(shares, timeout, self._waits)
         else:
             await asyncio.sleep(max(timeout, 0.001))
             fetched = Fetched()
@@ -159,7 +164,7 @@ class Consumer(driver.Consumer):
         if epoch != self.delivery.ledger.epoch:
             await self.perform_seek()
             return {}
-        records = self._admitted(fetched)
+        records = await self._admitted(fetched)
         await self._deal_with(fetched.errors)
         return records if epoch == self.delivery.ledger.epoch else {}
 
@@ -175,15 +180,25 @@ class Consumer(driver.Consumer):
         if out_of_range:
             await self._places.reopen(out_of_range)
 
-    def _admitted(self, fetched: Fetched) -> dict[Any, list[Any]]:
-        """Park what is not due, and take the rest for delivered."""
+    def _waits(self, record: Any) -> bool:
+        """Whether a record is a retry that is not due yet."""
+        return (
+            record.topic in self.delivery.settings.topology.retries
+            and self.due(record) > time.time() * 1000
+        )
+
+    async def _admitted(self, fetched: Fetched) -> dict[Any, list[Any]]:
+        """Take what is due for delivered; go back to the first of each partition that is not."""
         now = int(time.time() * 1000)
         self._read_ahead.note(fetched.keys(), fetched.more, time.monotonic())
-        ready: dict[Any, list[Any]] = {**self.delays.release(now)}
+        ready: dict[Any, list[Any]] = {}
+        back: dict[Partition, int] = {}
         for tp, records in fetched.items():
-            due = records
-            if tp.topic in self.delivery.settings.topology.retries:
-                due = self.delays.admit(Partition(*tp), records, now)
+            due = list(itertools.takewhile(lambda record: not self._waits(record), records))
+            if len(due) < len(records):
+                first = records[len(due)]
+                back[Partition(*tp)] = first.offset
+                self.delays.hold(Partition(*tp), max(self.due(first), now + DELAY_STEP_MS))
             if due:
                 ready[tp] = due
         delivered = self._delivered(ready)
@@ -191,6 +206,8 @@ class Consumer(driver.Consumer):
             # Holes, and the marks that end a transaction: nobody hands them over, so they are passed here.
             if tp not in self.delays:
                 self.delivery.ledger.skip(Partition(*tp), position)
+        if back:
+            await self._thread.here(self._thread.go_back(back))
         return delivered
 
     def _delivered(self, records: Mapping[Any, list[Any]]) -> dict[Any, list[Any]]:
@@ -198,7 +215,7 @@ class Consumer(driver.Consumer):
         out = {}
         for tp, found in records.items():
             partition = Partition(tp.topic, tp.partition)
-            kept = [r for r in found if deliver(partition, r.offset, len(r.value or b""))]
+            kept = [r for r in found if deliver(partition, r.offset, weight(r))]
             if kept:
                 self.delivery.progress.lags.fetched(partition, kept[0].offset, _since(kept[0]))
                 out[TopicPartition(*partition)] = kept
@@ -223,6 +240,7 @@ class Consumer(driver.Consumer):
         places = {partition: ledger.next(partition) or 0 for partition in ledger.assigned}
         self._read_ahead.restart(places, time.monotonic())
         self.delays.drop()  # what waits there comes again
+        await self._thread.here(self._thread.share_memory(max(1, len(places))))
         await self._thread.here(self._thread.go_to(places))
         if placing and turn != self._turn:  # else Faust would let records flow
             raise IllegalStateError("the group changes again")

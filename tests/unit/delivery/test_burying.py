@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from fewnerd_stream.contract.records import Record, Withheld
@@ -67,3 +68,33 @@ def test_a_value_that_was_not_read_reaches_no_model() -> None:
         ("enriched", ""),
     ]
     assert outcomes[1].outgoing[0].value is None
+
+
+class Counting(WordTagger):
+    """Notes how much text it is given at a time."""
+
+    def __init__(self) -> None:
+        """Start with nothing noted."""
+        self.given: list[int] = []
+
+    def tag(self, texts: Sequence[str], beat: Any = silent) -> list[list[Any]]:
+        """Tag."""
+        self.given.append(sum(map(len, texts)))
+        return [*super().tag(texts, beat)]
+
+
+def test_long_texts_are_written_down_as_they_are_tagged() -> None:
+    """The entities of one are gone before the next one is tagged; short ones are tagged together, and order is kept."""
+    texts = ["Paris"] * 50 + ["Paris " * 50_000, "Siemens " * 50_000, "Hamlet"] + ["a"] * 5
+    records = [
+        dataclasses.replace(RECORD, offset=number, value=orjson.dumps({"id": str(number), "text": text}))
+        for number, text in enumerate(texts)
+    ]
+    tagger = Counting()
+    outcomes = Processor(
+        load_settings(max_text_bytes=2**21, max_message_bytes=2**22, max_result_bytes=2**25), tagger
+    ).process(records)
+    assert tagger.given == [250, 300_000, 400_000, 11]
+    assert [orjson.loads(one.outgoing[0].value or b"")["id"] for one in outcomes] == list(
+        map(str, range(len(texts)))
+    )

@@ -484,6 +484,22 @@ async def test_a_letter_that_finds_no_room_either_is_waited_for(bench: Bench) ->
     assert bench.broker.stored == [b"0", b"letter 1"]
 
 
+async def test_a_window_is_bounded_in_bytes(bench: Bench) -> None:
+    """Long documents are few in a window, one that is longer than a window is alone in it, and order is kept."""
+    sizes = [10, 600_000, 600_000, 3_000_000, 10, 10]
+    events = [Event(Message(offset, bytes(size))) for offset, size in enumerate(sizes)]
+    for event in events:
+        assert bench.state.ledger.deliver(A, event.message.offset)
+
+    async def ack(event: Event) -> None:
+        bench.acked.append(event.message.offset)
+
+    await bench.pipeline.submit(events, ack)
+    await bench.until(lambda: len(bench.acked) == len(sizes))
+    assert bench.acked == list(range(6))
+    assert bench.model.begun == [0, 2, 3, 4]
+
+
 async def test_publishing_ends_when_the_partitions_are_gone(bench: Bench) -> None:
     """A publish that hangs lets go as soon as it is no longer ours."""
     bench.broker.hold = asyncio.Event()

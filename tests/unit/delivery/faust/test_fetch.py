@@ -87,7 +87,7 @@ async def test_every_partition_gives_its_share_at_once() -> None:
 async def test_a_share_ends_at_its_bytes_but_never_before_a_record() -> None:
     """A partition of long records gives few of them, and one that is longer than its share by itself."""
     fetcher = Fetcher(p0=chunk(10, 1000))
-    assert len((await fetch(fetcher, {A: Share(10, 2500)}, 0))[A]) == 3
+    assert len((await fetch(fetcher, {A: Share(10, 3500)}, 0))[A]) == 3
     assert len((await fetch(fetcher, {A: Share(10, 1)}, 0))[A]) == 1
 
 
@@ -137,3 +137,28 @@ async def test_it_waits_for_records_as_long_as_it_may(comes: bool) -> None:  # n
     wait = 60 if comes else 0.01
     found = await fetch(fetcher, {A: Share(9, PLENTY)}, wait)
     assert len(found.get(A, ())) == (2 if comes else 0)
+
+
+async def test_nothing_is_taken_behind_a_record_that_waits() -> None:
+    """Retries that are not due stay with the broker, however many there are."""
+    fetcher = Fetcher(p0=chunk(500), p1=chunk(500))
+    shares = dict.fromkeys((A, B), Share(100, PLENTY))
+    found = await fetch(fetcher, shares, 0, lambda record: record.partition == 1 and record.offset >= 3)
+    assert {tp: len(records) for tp, records in found.items()} == {A: 100, B: 4}
+
+
+async def test_only_one_record_may_be_more_than_there_is_room_for() -> None:
+    """A record is never cut; but long ones of many partitions are not all taken in one round."""
+    chunks = {f"p{number}": chunk(2, 1_000_000) for number in range(8)}
+    fetcher = Fetcher(**chunks)
+    found = await fetch(fetcher, dict.fromkeys(fetcher.states, Share(2, 200_000)), 0)
+    assert 1 <= len(found) <= 2
+
+
+async def test_keys_and_headers_count() -> None:
+    """A record of them alone takes as much memory as its value would."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, PLENTY)
+    for offset in range(10):
+        builder.append(offset, 1000, b"k" * 500, b"", [("h", b"x" * 500)])
+    fetcher = Fetcher(p0=bytes(builder.build()))
+    assert len((await fetch(fetcher, {A: Share(10, 3000)}, 0))[A]) <= 3

@@ -9,8 +9,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaTimeoutEr
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
-from fewnerd_stream.delivery.delay import DelayBuffer
-from fewnerd_stream.delivery.due import DueTimes
+from fewnerd_stream.delivery.delay import Delays
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.transport import Consumer
 from fewnerd_stream.delivery.ledger import Partition
@@ -69,6 +68,9 @@ class Thread:
         """Store."""
         self.commits |= plan
 
+    async def share_memory(self, _: int) -> None:
+        """Do nothing."""
+
     async def go_to(self, plan: dict[Partition, int]) -> None:
         """Seek."""
         self.sought |= plan
@@ -95,7 +97,7 @@ def consumer(tmp_path: Path, *assigned: TopicPartition, **settings: Any) -> Any:
     made: Any = Consumer.__new__(Consumer)
     made.delivery = State(load_settings(health_file=tmp_path / "health.json", **settings), end)
     made._thread = Thread()
-    made.delays = DelayBuffer(DueTimes(()))
+    made.delays = Delays()
     made._read_ahead = ReadAhead(100, 1_000_000, 64)
     made._places = StartOffsets(made.delivery, made)
     made.assignment = lambda: {TP(*tp) for tp in assigned}

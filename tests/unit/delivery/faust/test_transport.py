@@ -11,7 +11,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from fewnerd_stream.delivery.delay import DelayBuffer
+from fewnerd_stream.delivery.delay import Delays
 from fewnerd_stream.delivery.due import DueTimes
 from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.transport import Consumer
@@ -34,6 +34,8 @@ class Read:
     """As much of a record as the consumer looks at."""
 
     offset: int
+    topic: str
+    key: bytes = b""
     value: bytes = b"x"
     headers: tuple[tuple[str, bytes], ...] = (("__fewnerd.not-before", b"99999999999999"),)
     timestamp: int = 99_999_999_999_000
@@ -46,11 +48,20 @@ class Thread:
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
+        self.back: dict[Partition, int] = {}
 
-    async def fetch(self, shares: Mapping[Any, Share], _timeout: float) -> Fetched:
+    async def fetch(self, shares: Mapping[Any, Share], _timeout: float, _waits: object) -> Fetched:
         """Fetch."""
         self._meanwhile()
-        return Fetched({tp: [Read(7)] for tp in shares}, dict.fromkeys(shares, 9))
+        return Fetched({tp: [Read(7, tp.topic)] for tp in shares}, dict.fromkeys(shares, 9))
+
+    async def go_back(self, places: Mapping[Partition, int]) -> None:
+        """Note from where it is to be read again."""
+        self.back = dict(places)
+
+    async def here(self, coroutine: Any) -> Any:
+        """Run it."""
+        return await coroutine
 
 
 def consumer(meanwhile: Callable[[Any], None]) -> Any:
@@ -59,7 +70,8 @@ def consumer(meanwhile: Callable[[Any], None]) -> Any:
     made.delivery = SimpleNamespace(
         ledger=Ledger(), settings=load_settings(), backlog=100, progress=WorkerStatus(load_settings())
     )
-    made.delays = DelayBuffer(DueTimes(()))
+    made.delays = Delays()
+    made.due = DueTimes(())
     made.flow_active = True
     made._read_ahead = ReadAhead(100, 1_000_000, 64)
     made._refused = {}
@@ -89,19 +101,21 @@ def revoke(made: Any) -> None:
 
 
 async def test_what_is_fetched_in_peace_is_delivered() -> None:
-    """A due record is handed over and pending; one that is not due is parked."""
+    """A due record is handed over and pending; one that is not due is read again when it is, and not kept."""
     made = consumer(lambda _: None)
     records, _ = await made._wait_next_records(0.1)
     assert set(records) == {IN}
     assert made.delivery.ledger.in_flight == 1
-    assert len(made.delays) == 1
+    assert Partition(*RETRY) in made.delays
+    assert made._thread.back == {Partition(*RETRY): 7}
+    assert made.delivery.ledger.next(Partition(*RETRY)) == 7, "nothing is passed"
 
 
 @pytest.mark.parametrize("change", [rebalance, revoke])
 async def test_what_is_fetched_while_the_group_changes_is_not_delivered(
     change: Callable[[Any], None],
 ) -> None:
-    """Nothing is pending or parked, so the partition's position does not wait for what Faust has dropped."""
+    """Nothing is pending or waits, so the partition's position does not wait for what Faust has dropped."""
     made = consumer(change)
     records, _ = await made._wait_next_records(0.1)
     assert records == ({} if change is rebalance else None), "Faust would seek by itself"
