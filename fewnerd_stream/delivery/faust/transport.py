@@ -183,8 +183,7 @@ class Consumer(driver.Consumer):
     def _waits(self, record: Any) -> bool:
         """Whether a record is a retry that is not due yet."""
         return (
-            record.topic in self.delivery.settings.topology.retries
-            and self.due(record) > time.time() * 1000
+            record.topic in self.delivery.settings.topology.retries and self.due(record) > time.time() * 1000
         )
 
     async def _admitted(self, fetched: Fetched) -> dict[Any, list[Any]]:

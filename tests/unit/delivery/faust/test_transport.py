@@ -34,7 +34,6 @@ class Read:
     """As much of a record as the consumer looks at."""
 
     offset: int
-    topic: str
     key: bytes = b""
     value: bytes = b"x"
     headers: tuple[tuple[str, bytes], ...] = (("__fewnerd.not-before", b"99999999999999"),)
@@ -53,7 +52,7 @@ class Thread:
     async def fetch(self, shares: Mapping[Any, Share], _timeout: float, _waits: object) -> Fetched:
         """Fetch."""
         self._meanwhile()
-        return Fetched({tp: [Read(7, tp.topic)] for tp in shares}, dict.fromkeys(shares, 9))
+        return Fetched({tp: [Read(7, topic=tp.topic)] for tp in shares}, dict.fromkeys(shares, 9))
 
     async def go_back(self, places: Mapping[Partition, int]) -> None:
         """Note from where it is to be read again."""
