@@ -18,6 +18,7 @@ from fewnerd_stream.delivery.process import Processor
 from fewnerd_stream.delivery.state import State
 from fewnerd_stream.delivery.watchdog import Watchdog
 from fewnerd_stream.exits import Exit
+from fewnerd_stream.settings import private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,14 @@ class App(faust.App):
         os._exit(Exit.FAILURE if self.crashed else Exit.OK)
 
 
+def _data_folder() -> Path:
+    """Give Faust a folder of this user's; one for this worker alone where that cannot be had."""
+    try:
+        return private.ensure_folder() / "faust"
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="fewnerd-stream-"))
+
+
 def make_app(
     settings: Settings,
     tagger: TaggerLike,
@@ -102,12 +111,11 @@ def make_app(
     """
     check_versions()
     state = State(settings, end, status)
-    uid = os.getuid() if hasattr(os, "getuid") else 0
     app = App(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         # Nothing is kept there, but Faust makes the folder in the working directory if it is not told.
-        datadir=str(Path(tempfile.gettempdir()) / f"fewnerd-stream-faust-{uid}"),
+        datadir=str(_data_folder()),
         store="memory://",
         autodiscover=False,
         web_enabled=False,

@@ -12,6 +12,7 @@ import orjson
 
 from fewnerd_stream.delivery.standstill import Standstill
 from fewnerd_stream.exits import Exit
+from fewnerd_stream.settings import private
 
 if TYPE_CHECKING:
     from fewnerd_stream.delivery.ledger import Partition
@@ -124,10 +125,8 @@ class Watchdog:
     def write(self) -> None:
         """Write the health file, whole or not at all; a full disk must not end the worker."""
         path = self._state.settings.health_file
-        part = path.with_name(path.name + ".part")
         try:
-            part.write_bytes(orjson.dumps(self._state.progress.health()))
-            part.replace(path)
+            private.write(path, orjson.dumps(self._state.progress.health()))
         except OSError as error:
             self._state.progress.complain(f"cannot write the health file {path}: {error}")
 

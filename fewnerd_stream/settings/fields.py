@@ -6,9 +6,7 @@ Read from ``FEWNERD_<NAME>`` in the environment, then from the TOML file that ``
 from __future__ import annotations
 
 import json
-import os
 import ssl
-import tempfile
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +22,7 @@ from pydantic_settings import (
 
 from fewnerd_stream.contract.topology import Topology
 from fewnerd_stream.errors import SettingsError
+from fewnerd_stream.settings import private
 from fewnerd_stream.settings.parsing import PREFIX, check_address, check_servers, items
 from fewnerd_stream.settings.secrets import MASK, Hidden, hide_logins
 
@@ -35,8 +34,7 @@ _LONGEST_DELAY: Final = 86_400.0
 def _default_health_file(data: dict[str, Any]) -> Path:
     """Name the file after the user, group and member, so that neighbours on one host keep apart."""
     name = "-".join(filter(None, (data.get("group"), data.get("instance_id"))))
-    uid = os.getuid() if hasattr(os, "getuid") else 0
-    return Path(tempfile.gettempdir()) / f"fewnerd-stream-{uid}-{quote(name, safe='')}.json"
+    return private.folder() / f"{quote(name, safe='')}.json"
 
 
 class Fields(BaseSettings):

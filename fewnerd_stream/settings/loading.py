@@ -60,7 +60,7 @@ def settings_table() -> list[SettingRow]:
     """List every setting, in the order in which they are best explained."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "<temporary folder>/fewnerd-stream-<uid>-<group>.json"
+        default = "<temporary folder>/fewnerd-stream-<uid>/<group>.json"
         if name != "health_file":
             default = shown(field.default)
         rows.append(SettingRow(name, PREFIX + name.upper(), default, field.description or ""))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from fewnerd_stream.settings import private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,11 +38,11 @@ class Health:
 def read_health(path: Path, now: float) -> Health:
     """Judge a worker by its file; ``now`` in seconds since the epoch."""
     try:
-        data = path.read_bytes()
+        data = private.read(path)
     except FileNotFoundError:
         return Health(well=False, line=f"no worker writes {path}", figures={})
     except OSError as error:
-        return Health(well=False, line=f"{path} cannot be read: {error.strerror or error}", figures={})
+        return Health(well=False, line=f"{path} cannot be believed: {error.strerror or error}", figures={})
     try:
         figures = orjson.loads(data)
         return judge(figures, now)

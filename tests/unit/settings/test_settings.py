@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from fewnerd_stream.errors import SettingsError
-from fewnerd_stream.settings import MASK, Settings, load_settings, settings_table
+from fewnerd_stream.settings import MASK, Settings, load_settings, private, settings_table
 
 
 def _refused(**overrides: Any) -> str:
@@ -36,7 +35,7 @@ def test_the_defaults_work() -> None:
         "security_protocol": "PLAINTEXT",
     }
     assert settings.input_topics == ("raw-documents",)
-    assert settings.health_file.parent == Path(tempfile.gettempdir())
+    assert settings.health_file.parent == private.folder()
 
 
 def test_every_setting_is_documented() -> None:
@@ -308,5 +307,5 @@ def test_neighbours_on_one_host_have_their_own_health_files() -> None:
         for group, member in (("a", None), ("b", None), ("a", "1"), ("a.1", None))
     ]
     assert len(set(files)) == 4
-    assert {file.parent for file in files} == {Path(tempfile.gettempdir())}
+    assert {file.parent for file in files} == {private.folder()}
     assert load_settings(health_file="/x/y").health_file == Path("/x/y")
