@@ -108,7 +108,7 @@ def test_the_core_does_not_need_the_command_line(imports: list[Import]) -> None:
     """Nothing below the command line imports it; nor is the demonstration a part of the work."""
     below = [each for each in imports if not _within(each.importer, *ASSEMBLY, "fewnerd_stream.__main__")]
     _none([each for each in below if each.within(*ASSEMBLY)])
-    others = [each for each in below if not _within(each.importer, "model.recipe")]
+    others = [each for each in below if not _within(each.importer, "fewnerd_stream.terminal", "model.recipe")]
     _none([each for each in others if each.within("click", "rich")])
 
 
