@@ -13,25 +13,31 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-deploy test-recipe test-kafka kafka faults faults-short model bench bench-short docs lint format clean
+.PHONY: help setup demo live test test-browser test-deploy test-recipe test-kafka kafka faults faults-short model bench bench-short docs lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.demo ## documents through a broker and a worker, entities in colour, and what went where
-	@$(VENV)/bin/fewnerd-stream demo
+	@$(VENV)/bin/fewnerd-stream $(if $(CONSOLE),live,demo)
+
+live: $(VENV)/.demo ## your feeds on a page: make live FEEDS="https://..." (without FEEDS: news of our own)
+	@$(VENV)/bin/fewnerd-stream live $(FEEDS)
 
 setup: $(VENV)/.dev ## a virtual environment for development (without the recipe's torch)
 
 test: $(VENV)/.dev ## the tests that need neither Java nor torch
-	$(PY) -m pytest -m 'not kafka and not recipe and not deploy' $(PYTEST_ARGS)
+	$(PY) -m pytest -m 'not kafka and not recipe and not deploy and not browser' $(PYTEST_ARGS)
 
 test-deploy: $(VENV)/.dev ## alarms, dashboard and chart (needs promtool and Prometheus, and Go)
 	$(PY) -m pytest -m deploy $(PYTEST_ARGS)
 
 test-recipe: $(VENV)/.recipe ## the model's recipe, with a tiny model (installs torch)
 	$(PY) -m pytest -m recipe $(PYTEST_ARGS)
+
+test-browser: $(VENV)/.dev ## the console in a real browser (needs chromium)
+	$(PY) -m pytest -m browser $(PYTEST_ARGS)
 
 test-kafka: $(VENV)/.dev ## real workers on Apache Kafka (needs Java 17 and Maven)
 	$(PY) -m pytest -m kafka $(PYTEST_ARGS)

@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.stream)
         if "deploy" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.deploy)
+        if "browser" in item.path.relative_to(Path(__file__).parent).parts:
+            item.add_marker(pytest.mark.browser)
         if "recipe" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.recipe)
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "See it work: a broker, a worker and a feed of news."),
+    "live": ("live", "Feeds on a page: a broker, a worker, a console in one."),
     "worker": ("worker", "Run a worker: raw documents in, enriched ones out."),
     "topics": ("topics", "Create the topics, or check them."),
     "send": ("send", "Send JSON lines to an input topic."),
     "feed": ("feed", "Feed an input topic: RSS, event streams, HTTP, files."),
+    "console": ("console", "A page with documents as they come, figures, dead letters."),
     "tail": ("tail", "Watch enriched documents as they come."),
     "tag": ("tag", "Find entities in a text; needs no broker."),
     "status": ("status", "Lag, owners, waiting retries and dead letters."),

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from fewnerd_stream.operations.dead.filters import Filter
 from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -62,6 +62,7 @@ class Order:
         again: also send letters that were sent before.
         limit: most letters to send; None: all.
         rate: most letters a second; None: as fast as they go.
+        repaired: other values to send for letters, by partition and offset.
     """
 
     chosen: Filter = field(default_factory=Filter)
@@ -70,6 +71,7 @@ class Order:
     again: bool = False
     limit: int | None = None
     rate: float | None = None
+    repaired: Mapping[tuple[int, int], bytes] = field(default_factory=dict)
 
     def judge(self, letter: Letter, marks: ReplayedOffsets) -> Verdict:
         """Decide on one letter; what a filter leaves out stays as it is, replayable by another."""
@@ -263,7 +265,11 @@ class Replay:
                 raise self._complaint(letter, outcome) from outcome
 
     async def _publish(self, letter: Letter, producer: AIOKafkaProducer) -> None:
-        out = replay_record(letter.record, self._settings)
+        record = letter.record
+        repaired = self._order.repaired.get((record.partition, record.offset))
+        if repaired is not None:
+            record = replace(record, value=repaired)
+        out = replay_record(record, self._settings)
         headers = list(out.headers)
         if out.key is not None or out.value is not None:
             await producer.send_and_wait(out.topic, value=out.value, key=out.key, headers=headers)
