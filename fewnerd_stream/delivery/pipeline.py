@@ -229,7 +229,11 @@ class Pipeline:
         state = self._state
         outcomes: Sequence[Outcome] = await self._outcomes(window)
         await self._committed(window)
-        with state.progress.timed("publish"):
+        while not state.may_begin():
+            if window.claim.lost():
+                raise Dropped
+            await asyncio.sleep(_COMMIT_STEP)
+        with state.progress.timed("publish"), state.publish():
             outcomes = await self._publish(window, outcomes)
         if window.claim.lost():
             raise Dropped

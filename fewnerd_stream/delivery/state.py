@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from fewnerd_stream.delivery.ledger import Ledger
 from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fewnerd_stream.delivery.faust.transport import Consumer
     from fewnerd_stream.delivery.ledger import Partition
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from fewnerd_stream.settings import Settings
 
 _DRAIN_STEP = 0.02
+# Seconds that a window needs at least to be published, and that one may take longer than the drain.
+_LEAST_TIME = 0.5
+_LATE = 1.5
+_FADING = 0.9
 _OWNERSHIP_STEP = 0.1
 
 
@@ -47,6 +53,10 @@ class State:
         self.progress = status or WorkerStatus(settings)
         self.committer = Committer(self)
         self.consumer: Consumer | None = None
+        # Whether a window is being published; how long the slowest of late took; after when none is begun.
+        self.publishing = False
+        self._slowest = 0.0
+        self._last_begin = math.inf
         # Most records read ahead: those at work, and two windows more, so that the next is whole when a thread
         # is free. More would only make a partition that has just got records wait behind it.
         self.backlog = settings.window_size * (settings.windows_in_flight + 2)
@@ -59,6 +69,7 @@ class State:
     def forget(self) -> None:
         """Close all accounts, and let nothing that was taken until now be published any more."""
         self.ledger.next_epoch()
+        self._last_begin = math.inf
         self.committer.behind = 0
         partitions = self.ledger.assigned
         self.ledger.revoke(partitions)
@@ -96,16 +107,42 @@ class State:
         """Ownership what is taken now."""
         return Ownership(self, self.ledger.epoch)
 
+    def may_begin(self) -> bool:
+        """Whether there is time to publish a window whole: not near the end of a drain, nor after it."""
+        return time.monotonic() < self._last_begin
+
+    @contextlib.contextmanager
+    def publish(self) -> Iterator[None]:
+        """Mark that a window is being published, and note how long that takes."""
+        began = time.monotonic()
+        self.publishing = True
+        try:
+            yield
+        finally:
+            self.publishing = False
+            self._slowest = max(_FADING * self._slowest, time.monotonic() - began)
+
     async def drain(self, busy: Callable[[], bool]) -> bool:
-        """Wait until nothing taken is at work, at most for the drain's length; return whether that came."""
+        """Wait until nothing taken is at work, at most for the drain's length; return whether that came.
+
+        A window that is stored in part when its partitions go comes again, and what is stored of it is there twice.
+        So none is begun near the end, and the one under way may end a little later.
+        """
         self.progress.draining()
-        deadline = time.monotonic() + self.settings.drain
+        length = self.settings.drain
+        deadline = time.monotonic() + length
+        self._last_begin = deadline - min(length / 2, max(_LEAST_TIME, 2 * self._slowest))
         epoch = self.ledger.epoch
         # Without an answer from the group nothing may be published, so there is nothing to wait for.
-        while busy() and time.monotonic() < deadline and self.owns(epoch) and self.consumer_heard():
+        while busy() and self.owns(epoch) and self.consumer_heard():
+            if time.monotonic() >= deadline + (_LATE if self.publishing else 0.0):
+                break
             self.committer.kick()
             await asyncio.sleep(_DRAIN_STEP)
-        return not busy()
+        drained = not busy()
+        if not drained:
+            self._last_begin = -math.inf
+        return drained
 
 
 class Ownership:

@@ -500,6 +500,42 @@ async def test_a_window_is_bounded_in_bytes(bench: Bench) -> None:
     assert bench.model.begun == [0, 2, 3, 4]
 
 
+async def test_nothing_is_begun_near_the_end_of_a_drain(bench: Bench) -> None:
+    """It might be stored in part only, and come again; what was begun before is finished and committed."""
+    bench.state.settings = load_settings(drain=1, window_time=0.05)
+    bench.model.gates = {0: threading.Event(), 1: threading.Event()}
+    await bench.window(0)
+    await bench.window(1)
+    draining = asyncio.ensure_future(bench.state.drain(lambda: len(bench.acked) < 2))
+    bench.model.gates[0].set()
+    await bench.until(lambda: bench.acked == [0])
+    await bench.until(lambda: not bench.state.may_begin())
+    bench.model.gates[1].set()
+    assert not await draining
+    await bench.state.committer.last()
+    await asyncio.sleep(0.2)
+    assert bench.broker.stored == [b"0"]
+    bench.state.forget()
+    await bench.until(lambda: bench.state.progress.counts["dropped"] == 1)
+    assert bench.broker.stored == [b"0"]
+    assert bench.group.commits[-1][A][0] == 1
+    assert bench.state.may_begin(), "the next owner of them may be this worker"
+
+
+async def test_a_window_that_is_being_published_is_finished_after_the_drain(bench: Bench) -> None:
+    """It is stored in part already: a little longer, and none of it comes again."""
+    bench.state.settings = load_settings(drain=0.3, window_time=0.05)
+    bench.broker.hold = asyncio.Event()
+    await bench.window(0, 1)
+    await bench.until(lambda: bench.state.publishing)
+    draining = asyncio.ensure_future(bench.state.drain(lambda: len(bench.acked) < 2))
+    await asyncio.sleep(0.6)
+    assert not draining.done()
+    bench.broker.hold.set()
+    assert await draining
+    assert bench.acked == [0, 1]
+
+
 async def test_publishing_ends_when_the_partitions_are_gone(bench: Bench) -> None:
     """A publish that hangs lets go as soon as it is no longer ours."""
     bench.broker.hold = asyncio.Event()
