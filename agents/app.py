@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fewnerd_stream.delivery.process import TaggerLike
+    from fewnerd_stream.delivery.tagger import TaggerSlot
     from fewnerd_stream.settings import Settings
     from fewnerd_stream.telemetry.status import WorkerStatus
 
@@ -94,7 +95,7 @@ def _data_folder() -> Path:
 
 def make_app(
     settings: Settings,
-    tagger: TaggerLike,
+    tagger: TaggerLike | TaggerSlot[TaggerLike],
     end: Callable[[str, Exit], None],
     status: WorkerStatus | None = None,
 ) -> App:
@@ -102,7 +103,7 @@ def make_app(
 
     Args:
         settings: the worker's settings.
-        tagger: finds the entities; called from several threads at a time.
+        tagger: finds the entities, or gives what does; called from several threads at a time.
         end: ends the process at once, with a reason and an exit code.
         status: where it is told how the worker fares; None for one of its own.
 

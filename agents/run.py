@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 import faust
 
 from agents.app import make_app
+from agents.reload import Reloader
 from agents.tagger import bands, pieces_of
+from fewnerd_stream.delivery.tagger import TaggerSlot
 from fewnerd_stream.errors import TopicsError
 from fewnerd_stream.exits import Exit, end_well_on_sigterm
 from fewnerd_stream.kafka import topics
@@ -35,7 +39,7 @@ def run_worker(
 
     Args:
         settings: the worker's settings.
-        tagger_factory: loads the model, once, before anything is read.
+        tagger_factory: loads the model, before anything is read, and again when it has changed.
         add_agents: puts the agents on the app.
 
     Raises:
@@ -56,8 +60,11 @@ def run_worker(
     if settings.http is not None:
         Probes(settings.http, registry(settings, status), status.live, status.ready).start()
     _check_topics(settings)
+    wake = _on_sighup()
     tagger = tagger_factory()
     status.uses(tagger.info, bands(tagger, settings), pieces_of(tagger))
+    slot = TaggerSlot(tagger)
+    Reloader(settings, tagger_factory, slot, status, wake).start()
     loop = _new_loop()
     asyncio.set_event_loop(loop)
 
@@ -69,7 +76,7 @@ def run_worker(
         logging.shutdown()
         os._exit(code)
 
-    app = make_app(settings, tagger, end, status)
+    app = make_app(settings, slot, end, status)
     box.append(app)
     add_agents(app)
     app.finalize()
@@ -94,6 +101,14 @@ def run_worker(
         logging.shutdown()
         os._exit(code)
     return int(code)
+
+
+def _on_sighup() -> threading.Event:
+    """Give an event that SIGHUP sets, where there is such a signal."""
+    wake = threading.Event()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: wake.set())
+    return wake
 
 
 def _check_topics(settings: Settings) -> None:

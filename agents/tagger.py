@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fewnerd_stream.worker")
 
+_MOST_BYTES = 16 * 2**20
+
 
 class BundleLike(Protocol):
     """What is asked of a bundle: where it is, its labels (``O`` first), and the category and type of each."""
@@ -84,6 +86,12 @@ def pieces_of(tagger: object) -> Callable[[], int] | None:
     return counted if callable(counted) else None
 
 
+def categories_of(tagger: object) -> frozenset[str]:
+    """Give the categories that a tagger's bundle finds; those of the taxonomy for a tagger without one."""
+    bundle = getattr(tagger, "bundle", None)
+    return frozenset(CATEGORIES if bundle is None else (coarse for coarse, _ in bundle.types[1:]))
+
+
 def bands(tagger: object, settings: Settings) -> dict[str, Band]:
     """Say what precision a tagger's bundle lets one expect of each category.
 
@@ -94,20 +102,21 @@ def bands(tagger: object, settings: Settings) -> dict[str, Band]:
     if bundle is None or settings.thresholds is not None or settings.labels is not None:
         return {}
     try:
-        report = orjson.loads((bundle.folder / "evaluation.json").read_bytes())
+        with (bundle.folder / "evaluation.json").open("rb") as file:
+            report = orjson.loads(file.read(_MOST_BYTES))  # what is longer is cut, and so no JSON
         error = float(report["cross_fitted"]["ece"])
-        types = report["int8"]["types"]
-        found: dict[str, list[tuple[float, float]]] = {}
-        for label, (coarse, _) in zip(bundle.labels[1:], bundle.types[1:], strict=True):
-            scored = types.get(label)
-            if scored is not None and scored["precision"] > 0:
-                right = scored["recall"] * scored["support"]
-                found.setdefault(coarse, []).append((right, right / scored["precision"]))
-    except (OSError, ValueError, LookupError, TypeError):
+        scored = report["int8"]["categories"]
+        # With its support recall gives how many were right, and that with precision how many were found.
+        return {
+            category: Band.around(
+                each["precision"], round(each["recall"] * each["support"] / each["precision"]), error
+            )
+            for category, each in scored.items()
+            if category in CATEGORIES and each["precision"] > 0
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         log.warning("%s has no evaluation that can be read: no precision is expected of it", bundle.folder)
         return {}
-    sums = {coarse: (sum(r for r, _ in each), sum(n for _, n in each)) for coarse, each in found.items()}
-    return {coarse: Band.around(right / told, round(told), error) for coarse, (right, told) in sums.items()}
 
 
 @contextmanager

@@ -73,6 +73,7 @@ SPECIALS: Final = ("[CLS]", "[SEP]", "[PAD]")
 # The most bytes of each file that is read whole, and what a bundle may say of itself: it may be a stranger's.
 _MOST_BYTES: Final = {CONFIG: 4 * 2**20, DECODING: 16 * 2**20, TOKENIZER: 64 * 2**20, PARITY: 16 * 2**20}
 _MOST_LABELS: Final = 1000
+_LONGEST_PATH: Final = 4096
 _LONGEST_NAME: Final = 128
 _LONGEST_ROW: Final = 4096
 _LARGEST_NUMBER: Final = 1_000_000
@@ -173,7 +174,7 @@ def find(source: str | Path | None) -> Path:
         return folder
     name = str(source)
     if folder.exists():
-        raise BundleError(f"{name}: a file; a bundle is a folder with {GRAPH}, {TOKENIZER} and {CONFIG}")
+        return named_by(folder)
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise BundleError(f"{name}: no such folder")
     try:
@@ -187,6 +188,25 @@ def find(source: str | Path | None) -> Path:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
     except Exception as error:
         raise BundleError(f"{name}: no such folder, and the hub does not give it: {error}") from error
+
+
+def named_by(path: Path) -> Path:
+    """Return the folder that a file names in its only line, from the file's own folder on.
+
+    Raises:
+        BundleError: it names none.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.read(_LONGEST_PATH + 1).decode().strip()
+        folder = path.parent / line
+        if line and len(line) <= _LONGEST_PATH and "\0" not in line and folder.is_dir():
+            return folder
+    except (OSError, UnicodeDecodeError):
+        pass
+    raise BundleError(
+        f"{path}: a file that names no folder; a bundle is a folder with {GRAPH}, {TOKENIZER} and {CONFIG}"
+    )
 
 
 def digest(folder: Path) -> str:

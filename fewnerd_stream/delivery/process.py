@@ -12,6 +12,7 @@ from fewnerd_stream.contract import documents, envelope
 from fewnerd_stream.contract.records import size_of
 from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
 from fewnerd_stream.delivery.pulse import silent, with_beat
+from fewnerd_stream.delivery.tagger import TaggerSlot
 from fewnerd_stream.errors import Reason, Reject
 from fewnerd_stream.telemetry.status import WorkerStatus
 
@@ -53,20 +54,27 @@ class Outcome:
     kind: Literal["enriched", "retried", "dead"]
     outgoing: tuple[Outgoing, ...]
     reason: str = ""
-    # Category and score of each entity found.
+    # Category and `coarse_score` of each entity found.
     scores: tuple[tuple[str, float], ...] = ()
     # When an enriched document came to its input topic, in milliseconds since the epoch.
     since: int | None = None
+    # The model that was asked.
+    digest: str = ""
 
 
 class Processor:
     """Decodes, tags and encodes windows of records."""
 
-    def __init__(self, settings: Settings, tagger: TaggerLike, status: WorkerStatus | None = None) -> None:
-        """Keep the settings and the tagger, and where to tell how long things take; nothing is called yet."""
+    def __init__(
+        self,
+        settings: Settings,
+        tagger: TaggerLike | TaggerSlot[TaggerLike],
+        status: WorkerStatus | None = None,
+    ) -> None:
+        """Keep the settings, the tagger or what gives it, and where to tell how long things take."""
         self._settings = settings
         self._status = status or WorkerStatus(settings)
-        self._tagger = tagger
+        self._slot = tagger if isinstance(tagger, TaggerSlot) else TaggerSlot(tagger)
         self._long = threading.Lock()
         # A bundle of one's own may know no person and no place, and settings may let neither be told.
         self._must_find = settings.model is None and settings.labels is None and settings.thresholds is None
@@ -77,6 +85,10 @@ class Processor:
         Raises:
             Stop: the model fails on a known-good sentence too; nothing may be handed over.
         """
+        with self._slot.lease() as tagger:
+            return self._processed(records, beat, tagger)
+
+    def _processed(self, records: Sequence[Record], beat: Beat, tagger: TaggerLike) -> list[Outcome]:
         settings, status = self._settings, self._status
         decoded: list[Document | Reject] = []
         with status.timed("decode"):
@@ -91,7 +103,7 @@ class Processor:
         # Each part is written down as it is tagged: a megabyte of text may have entities of a hundred.
         for part in _in_parts(decoded):
             with self._one_at_a_time(decoded[part], beat):
-                outcomes += self._tagged(records[part], sources[part], decoded[part], beat)
+                outcomes += self._tagged(records[part], sources[part], decoded[part], beat, tagger)
         return outcomes
 
     @contextlib.contextmanager
@@ -113,24 +125,27 @@ class Processor:
         sources: Sequence[Source],
         decoded: Sequence[Document | Reject],
         beat: Beat,
+        tagger: TaggerLike,
     ) -> Iterator[Outcome]:
         """Tag and write down a part of a window."""
         status = self._status
         good = [document.text for document in decoded if not isinstance(document, Reject)]
         with status.timed("tag"):
-            found = tag_all(good, with_beat(self._tagger.tag, beat), must_find=self._must_find)
+            found = tag_all(good, with_beat(tagger.tag, beat), must_find=self._must_find)
         found.reverse()
         with status.timed("encode"):
             for record, source, document in zip(records, sources, decoded, strict=True):
                 beat()
                 if isinstance(document, Reject):
-                    yield self._dead(record, source, document.reason, document.stage, document)
+                    yield self._dead(
+                        record, source, document.reason, document.stage, document, digest=tagger.info.digest
+                    )
                     continue
                 entities = found.pop()
                 if isinstance(entities, Failed):
-                    yield self._failed(record, source, entities)
+                    yield self._failed(record, source, entities, tagger.info.digest)
                 else:
-                    yield self._enriched(record, source, document, entities)
+                    yield self._enriched(record, source, document, entities, tagger.info)
 
     def crashed(self, records: Sequence[Record], beat: Beat = silent) -> list[Outcome]:
         """Return the outcome of records that took their process with them whenever they were tried.
@@ -139,10 +154,11 @@ class Processor:
             Stop: the model fails on a known-good sentence too, so it is the model's fault.
         """
         # A model that hangs or kills the process on this sentence does so here, and the records stay.
-        refuse_broken_model(with_beat(self._tagger.tag, beat), must_find=self._must_find)
+        with self._slot.lease() as tagger:
+            refuse_broken_model(with_beat(tagger.tag, beat), must_find=self._must_find)
         sources = [envelope.source_of(record, self._settings) for record in records]
         return [
-            self._dead(record, source, Reason.CRASH, "model", None)
+            self._dead(record, source, Reason.CRASH, "model", None, digest=tagger.info.digest)
             for record, source in zip(records, sources, strict=True)
         ]
 
@@ -159,16 +175,21 @@ class Processor:
         message = f"{refused.topic} does not take its {size_of(refused)} bytes; {what}: {why}"
         source = envelope.source_of(record, self._settings)
         error = Reject(Reason.RECORD_TOO_LARGE, message, "publish")
-        return self._dead(record, source, error.reason, error.stage, error)
+        return self._dead(record, source, error.reason, error.stage, error, digest=outcome.digest)
 
     def _enriched(
-        self, record: Record, source: Source, document: Document, entities: Sequence[EntityLike]
+        self,
+        record: Record,
+        source: Source,
+        document: Document,
+        entities: Sequence[EntityLike],
+        model: ModelLike,
     ) -> Outcome:
         settings = self._settings
         try:
-            outgoing = documents.encode(record, source, document, entities, self._tagger.info, settings)
+            outgoing = documents.encode(record, source, document, entities, model, settings)
         except Reject as error:
-            return self._dead(record, source, error.reason, error.stage, error)
+            return self._dead(record, source, error.reason, error.stage, error, digest=model.digest)
         for made in outgoing:
             size = size_of(made)
             if size > settings.max_result_bytes:
@@ -177,25 +198,33 @@ class Processor:
                     f"FEWNERD_MAX_RESULT_BYTES allows {settings.max_result_bytes:,}"
                 )
                 refused = Reject(Reason.RESULT_TOO_LARGE, message, "encode")
-                return self._dead(record, source, refused.reason, refused.stage, refused)
-        scores = tuple((entity.coarse, entity.score) for entity in entities)
-        return Outcome("enriched", tuple(outgoing), scores=scores, since=source.timestamp)
+                return self._dead(record, source, refused.reason, refused.stage, refused, digest=model.digest)
+        scores = tuple((entity.coarse, entity.coarse_score) for entity in entities)
+        return Outcome(
+            "enriched", tuple(outgoing), scores=scores, since=source.timestamp, digest=model.digest
+        )
 
-    def _failed(self, record: Record, source: Source, failure: Failed) -> Outcome:
+    def _failed(self, record: Record, source: Source, failure: Failed, digest: str) -> Outcome:
         again = envelope.retry_record(record, source, self._settings, int(time.time() * 1000))
         if again is not None:
-            return Outcome("retried", (again,))
-        return self._dead(record, source, Reason.MODEL_ERROR, "model", failure.cause)
+            return Outcome("retried", (again,), digest=digest)
+        return self._dead(record, source, Reason.MODEL_ERROR, "model", failure.cause, digest=digest)
 
     def _dead(
-        self, record: Record, source: Source, reason: Reason, stage: str, error: BaseException | None
+        self,
+        record: Record,
+        source: Source,
+        reason: Reason,
+        stage: str,
+        error: BaseException | None,
+        *,
+        digest: str,
     ) -> Outcome:
-        digest = self._tagger.info.digest
         if reason.withholds and isinstance(error, Reject):
             withheld = envelope.withheld_record(record, source, error, digest, self._settings)
-            return Outcome("dead", (withheld,), str(reason))
+            return Outcome("dead", (withheld,), str(reason), digest=digest)
         letter = envelope.dead_record(record, source, reason, stage, error, digest, self._settings)
-        return Outcome("dead", (letter,), str(reason))
+        return Outcome("dead", (letter,), str(reason), digest=digest)
 
 
 def _in_parts(decoded: Sequence[Document | Reject]) -> Iterator[slice]:

@@ -75,7 +75,16 @@ class Fields(BaseSettings):
     )
 
     model: str | None = Field(
-        None, min_length=1, description="model bundle, a path or a hub name; unset: the bundled model"
+        None,
+        min_length=1,
+        description="model bundle: a folder, a file that names one, or a hub name; unset: the bundled model",
+    )
+    model_watch: float = Field(
+        5.0,
+        ge=0,
+        le=86_400,
+        description="time between looks at the model's folder, or the file that names it, for another model; "
+        "0: only on SIGHUP",
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="threads for inference; unset: all permitted cores"

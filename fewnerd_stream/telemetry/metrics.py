@@ -144,6 +144,13 @@ class WorkerCollector(Collector):
             info = InfoMetricFamily("fewnerd_model", "The model that finds entities now.")
             info.add_metric([], {"name": model.name, "digest": model.digest, "precision": model.precision})
             yield info
+        reloads = status.reloads.copy()
+        yield _counter(
+            "model_reloads",
+            "Models that came while the worker runs: in use now or since replaced (done), or refused.",
+            "result",
+            {result: reloads[result] for result in ("done", "refused")},
+        )
         found = status.precision.read()
         yield _gauge(
             "expected_precision",

@@ -49,6 +49,8 @@ class WorkerStatus:
         self.standing: dict[str, float] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.dead_by_reason: collections.Counter[str] = collections.Counter()
+        # Models that came while the worker runs: done, refused.
+        self.reloads: collections.Counter[str] = collections.Counter()
         # Records stored, by topic: outputs and retry topics.
         self.stored: collections.Counter[str] = collections.Counter()
         self.stages = {stage: Histogram(SECONDS) for stage in STAGES}
@@ -131,6 +133,17 @@ class WorkerStatus:
         self._pieces_before += self._pieces() if self._pieces is not None else 0
         self.model, self._pieces = model, pieces
         self.precision.begin(bands)
+
+    def model_changed(self, seconds: float) -> None:
+        """Count and say that another model finds entities now, loaded within so many seconds."""
+        self.reloads["done"] += 1
+        if self.model is not None:
+            log.info("another model from now on: %s %s (%.1f s)", self.model.name, self.model.digest, seconds)
+
+    def model_refused(self, reason: str) -> None:
+        """Count and say that another model was refused; the one in use goes on."""
+        self.reloads["refused"] += 1
+        log.error("another model was refused, the one in use goes on: %s", reason)
 
     def pieces(self) -> int | None:
         """Return how many word pieces the models have looked at; None where they do not count them."""
@@ -263,6 +276,7 @@ class WorkerStatus:
             "time": time.time(),
             "state": self.state,
             "since": self.since,
+            "model": None if self.model is None else self.model.digest,
             "reason": self.reason,
             "group": self._settings.group,
             "instance": self._settings.instance_id,

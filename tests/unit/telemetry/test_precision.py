@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.taggers import Info, WordTagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from agents.tagger import TaggerLike
 
@@ -69,13 +71,31 @@ def test_every_category_of_the_bundle_has_a_band(tagger: TaggerLike) -> None:
     assert Info().precision
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        "",
+        "[]",
+        "{",
+        '{"cross_fitted": {"ece": 0.1}, "int8": {"categories": []}}',
+        '{"cross_fitted": {"ece": 0.1}, "int8": {"categories": {"person": {"precision": "1"}}}}',
+        '{"cross_fitted": {"ece": 0.1}, "int8": {"categories": {"person": {"precision": 7, "recall": 1, "support": 1}}}}',
+    ],
+)
+def test_a_report_that_cannot_be_read_gives_no_band(tmp_path: Path, report: str) -> None:
+    """A stranger's bundle may say anything there; the worker goes on without bands."""
+    (tmp_path / "evaluation.json").write_text(report)
+    made = SimpleNamespace(bundle=SimpleNamespace(folder=tmp_path))
+    assert bands(made, load_settings()) == {}
+
+
 def means(tagger: TaggerLike, change: Callable[[str], str]) -> dict[str, Expected]:
     """Tag the demonstration's news, changed."""
     lines = files("fewnerd_stream.demo").joinpath("feed.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [change(json.loads(line)["text"]) for line in lines]
     expected = ExpectedPrecision()
     for entities in tagger.tag(texts):
-        expected.add((entity.coarse, entity.score) for entity in entities)
+        expected.add((entity.coarse, entity.coarse_score) for entity in entities)
     return expected.read()
 
 
