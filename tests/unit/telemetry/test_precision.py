@@ -79,7 +79,7 @@ def test_every_category_of_the_bundle_has_a_band(tagger: TaggerLike) -> None:
         "{",
         '{"cross_fitted": {"ece": 0.1}, "int8": {"categories": []}}',
         '{"cross_fitted": {"ece": 0.1}, "int8": {"categories": {"person": {"precision": "1"}}}}',
-        '{"cross_fitted": {"ece": 0.1}, "int8": {"categories": {"person": {"precision": 7, "recall": 1, "support": 1}}}}',
+        '{"cross_fitted":{"ece":0},"int8": {"categories": {"person": {"precision": 7, "recall": 1, "support": 9}}}}',
     ],
 )
 def test_a_report_that_cannot_be_read_gives_no_band(tmp_path: Path, report: str) -> None:
