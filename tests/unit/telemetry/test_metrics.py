@@ -35,6 +35,7 @@ LABELS = {
     "patchlevel",
     "precision",
     "reason",
+    "result",
     "stage",
     "state",
     "topic",
