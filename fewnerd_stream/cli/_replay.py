@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fewnerd_stream.operations.dead.filters import Filter
     from fewnerd_stream.settings import Settings
 
+_NAMED = 10
+
 
 @click.command(
     "replay",
@@ -57,7 +59,8 @@ def replay(
     with whichever filters; what a filter leaves out can be replayed later; and a replay that was interrupted
     is taken up by the next one. Only a kill in the middle sends up to 100 letters a second time.
 
-    A document that died again after its third replay is refused, with exit code 1, unless --force is given.
+    A document that died again after its third replay is refused, with exit code 1, unless --force is given. So
+    are letters without their values, and those that the retry topic refuses for their size; the others go out.
     """
     from fewnerd_stream.terminal import print_json
 
@@ -72,7 +75,7 @@ def replay(
             order = Order(chosen, dry_run=dry_run, force=force, again=again, limit=left, rate=rate)
     if as_json:
         print_json({"replays": [summary.as_json() for summary in summaries]})
-    refused = sum(summary.refused for summary in summaries)
+    refused = sum(one.refused + one.without_value + len(one.too_large) for one in summaries)
     click.get_current_context().exit(Exit.FAILURE if refused else Exit.OK)
 
 
@@ -119,5 +122,17 @@ def _print_summary(summary: Summary) -> None:
     if summary.refused:
         out.print(
             f"{summary.refused} refused: replayed {MOST_REPLAYS} times already; --force replays them",
+            style="red",
+        )
+    if summary.without_value:
+        out.print(
+            f"{summary.without_value} are without their values (record-too-large, unreadable): send them anew, "
+            "from the places that `dead show` tells of",
+            style="red",
+        )
+    if summary.too_large:
+        named = ", ".join(summary.too_large[:_NAMED]) + (" ..." if summary.too_large[_NAMED:] else "")
+        out.print(
+            f"{len(summary.too_large)} refused by the retry topic for their size, and still there: {named}",
             style="red",
         )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fewnerd_stream.contract.envelope import DeadLetter, dead_letter
+from fewnerd_stream.errors import Reason
 
 if TYPE_CHECKING:
     from fewnerd_stream.contract.records import Record
@@ -36,6 +37,11 @@ class Letter:
         """Why it is dead: one of the closed list, ``unknown``, or the beginning of what others wrote there."""
         reason = self.end.reason
         return f"{reason[:_MOST_REASON]}…" if len(reason) > _MOST_REASON else reason or UNKNOWN
+
+    @property
+    def withheld(self) -> bool:
+        """Whether it is without its value, which found no room or was never read."""
+        return self.record.value is None and self.reason in {one for one in Reason if one.withholds}
 
     @property
     def replay(self) -> int:

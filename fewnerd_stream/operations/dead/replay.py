@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka.errors import MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from fewnerd_stream.contract.envelope import replay_record
 from fewnerd_stream.errors import FewnerdError, TopicsError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST_REPLAYS: Final = 3
 """A document that died again after so many replays is refused, unless forced."""
 
+_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 _BATCH: Final = 100
 _LAST_WORDS: Final = 10.0
 
@@ -48,6 +49,7 @@ class Verdict(StrEnum):
     REPLAY = "replay"
     ALREADY = "already"
     REFUSED = "refused"
+    NO_VALUE = "no value"
     OTHER = "other"
 
 
@@ -79,6 +81,9 @@ class Order:
             return Verdict.OTHER
         if not self.again and (letter.record.partition, letter.record.offset) in marks:
             return Verdict.ALREADY
+        where = letter.record.partition, letter.record.offset
+        if letter.withheld and where not in self.repaired:
+            return Verdict.NO_VALUE
         if not self.force and letter.replay >= MOST_REPLAYS:
             return Verdict.REFUSED
         return Verdict.REPLAY
@@ -94,6 +99,8 @@ class Summary:
         scanned: letters it looked at.
         replayed: letters it sent.
         refused: letters it did not send because they were replayed three times before.
+        without_value: letters it did not send because their values found no room among the dead letters.
+        too_large: letters that the retry topic refuses for their size, as ``partition:offset``; they stay as they are.
         replayed_before: letters at the offsets it was asked for that earlier replays had sent.
         reasons: how many it sent, by reason.
         made_anew: partitions whose topic was deleted and made anew since an earlier replay.
@@ -105,6 +112,8 @@ class Summary:
     scanned: int = 0
     replayed: int = 0
     refused: int = 0
+    without_value: int = 0
+    too_large: list[str] = field(default_factory=list)
     replayed_before: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     made_anew: list[int] = field(default_factory=list)
@@ -148,7 +157,7 @@ class Replay:
         Raises:
             BrokerError: no broker, or it failed.
             TopicsError: the dead topic, the first retry topic or that of the marks is missing, or it forgets.
-            ReplayError: the broker refused a letter, or another replay is at work.
+            ReplayError: another replay is at work.
         """
         settings, order = self._settings, self._order
         async with contextlib.AsyncExitStack() as stack:
@@ -170,8 +179,9 @@ class Replay:
             if order.dry_run:
                 await self._go_through(reader, parts, None)
             else:
-                producer = await stack.enter_async_context(clients.producer(settings))
-                await self._go_through(reader, parts, _Sender(producer, marks_reader))
+                sender = _Sender(settings, stack, marks_reader)
+                await sender.renew()
+                await self._go_through(reader, parts, sender)
         self.summary.finished = True
         return self.summary
 
@@ -220,6 +230,7 @@ class Replay:
         self._watch.judged(letter, verdict)
         self.summary.scanned += 1
         self.summary.refused += verdict is Verdict.REFUSED
+        self.summary.without_value += verdict is Verdict.NO_VALUE
         return verdict is Verdict.REPLAY
 
     async def _deal_with(self, chosen: list[tuple[int, Letter]], sender: _Sender | None) -> None:
@@ -248,6 +259,9 @@ class Replay:
         outcomes = await asyncio.gather(
             *(self._publish(letter, sender.producer) for _, letter in chosen), return_exceptions=True
         )
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, _TOO_LARGE):
+                outcomes[number] = await self._alone(chosen[number][1], sender)
         sent = [
             one
             for one, outcome in zip(chosen, outcomes, strict=True)
@@ -261,8 +275,21 @@ class Replay:
         await store.follow_marks(sender.marks_reader, self._marks)
         await store.store_marks(sender.producer, self._topics.marks, self._marks)
         for (_, letter), outcome in zip(chosen, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                raise self._complaint(letter, outcome) from outcome
+            if isinstance(outcome, _TOO_LARGE):
+                self.summary.too_large.append(f"{letter.record.partition}:{letter.record.offset}")
+            elif isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _alone(self, letter: Letter, sender: _Sender) -> BaseException | None:
+        """Send a letter by itself: in company it may be refused for others; return what it is refused with."""
+        try:
+            # What was refused has left a hole in the old producer's sequence.
+            await sender.renew()
+            await self._publish(letter, sender.producer)
+        except Exception as error:  # noqa: BLE001 - told when what was stored is marked
+            await sender.renew()
+            return error
+        return None
 
     async def _publish(self, letter: Letter, producer: AIOKafkaProducer) -> None:
         record = letter.record
@@ -281,20 +308,26 @@ class Replay:
         place = places[letter.record.partition % len(places)]
         await (await producer.send_batch(batch, out.topic, partition=place))
 
-    def _complaint(self, letter: Letter, error: BaseException) -> BaseException:
-        if not isinstance(error, (MessageSizeTooLargeError, RecordTooLargeError)):
-            return error
-        record = letter.record
-        return ReplayError(
-            f"the broker refused the letter {record.partition}:{record.offset}: {error}. "
-            f"{self.summary.replayed} were sent, and will not be again; --offsets goes round this one"
-        )
 
-
-@dataclass(frozen=True, slots=True)
 class _Sender:
-    producer: AIOKafkaProducer
-    marks_reader: AIOKafkaConsumer
+    """What sends, and what sees what others mark."""
+
+    def __init__(
+        self, settings: Settings, stack: contextlib.AsyncExitStack, marks_reader: AIOKafkaConsumer
+    ) -> None:
+        self.marks_reader = marks_reader
+        self._settings, self._stack = settings, stack
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """The producer, once there is one."""
+        assert self._producer is not None  # noqa: S101 - for the type checker: renewed before it is used
+        return self._producer
+
+    async def renew(self) -> None:
+        """Take a new producer."""
+        self._producer = await self._stack.enter_async_context(clients.producer(self._settings))
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewnerd_stream.contract.envelope import dead_record, not_before, source_of
+from fewnerd_stream.contract.envelope import dead_record, not_before, source_of, withheld_record
 from fewnerd_stream.contract.records import Record, Source
-from fewnerd_stream.errors import Reason, TopicsError
+from fewnerd_stream.errors import Reason, Reject, TopicsError
 from fewnerd_stream.operations.dead.filters import Filter, parse_offsets
 from fewnerd_stream.operations.dead.replay import Order, Replay, ReplayError, Summary, Watch
 from fewnerd_stream.operations.dead.replayed_offsets import ReplayedOffsets
@@ -153,21 +153,48 @@ def test_letters_are_sent_again_only_when_that_is_asked_for(kafka: ListKafka) ->
     assert sorted(_sent(kafka).values()) == [1] * 20 + [2] * 10
 
 
-def test_a_refused_letter_is_named_and_the_others_of_its_batch_are_marked(kafka: ListKafka) -> None:
-    """What was stored is not sent again; going round the refused one finishes the work."""
+def test_a_letter_that_is_too_large_stops_no_other(kafka: ListKafka) -> None:
+    """It is named and stays as it is; what is sent is marked, and a later replay sends it if there is room then."""
 
     def refuse(when: str, record: Record) -> None:
         if when == "before" and record.topic == RETRY and record.key == b"k6":
             raise MessageSizeTooLargeError
 
     kafka.hurt = refuse
-    with pytest.raises(ReplayError, match="0:2"):
-        _replay()
-    assert _sent(kafka)[6] == 0
-    _replay(Order(Filter(offsets=parse_offsets(["0:3-", "1:", "2:"]))))
+    summary = _replay()
+    assert (summary.replayed, summary.too_large, summary.finished) == (29, ["0:2"], True)
     assert _sent(kafka) == Counter(set(range(30)) - {6})
     kafka.hurt = lambda *_: None
     assert _replay().replayed == 1
+    assert _sent(kafka) == Counter(range(30))
+
+
+def test_letters_that_are_too_large_only_together_go_out(kafka: ListKafka) -> None:
+    """A request is refused as a whole, which says nothing of a single letter in it."""
+    times: Counter[bytes | None] = Counter()
+
+    def refuse(when: str, record: Record) -> None:
+        if when == "before" and record.topic == RETRY:
+            times[record.key] += 1
+            if times[record.key] == 1:
+                raise RecordListTooLargeError
+
+    kafka.hurt = refuse
+    summary = _replay()
+    assert (summary.replayed, summary.too_large) == (30, [])
+    assert _sent(kafka) == Counter(range(30))
+
+
+def test_a_letter_without_its_value_is_not_replayed(kafka: ListKafka) -> None:
+    """It would come as a tombstone; with the value that it lacks it goes out."""
+    record = Record(INPUT, 0, 99, 5, b"large", b"v" * 1000)
+    error = Reject(Reason.RECORD_TOO_LARGE, "too large", "publish")
+    out = withheld_record(record, source_of(record, SETTINGS), error, None, SETTINGS)
+    letter = kafka.append(DEAD, 0, Record(DEAD, 0, 0, None, out.key, out.value, out.headers))
+    summary = _replay()
+    assert (summary.replayed, summary.without_value) == (30, 1)
+    assert _replay(Order(repaired={(0, letter.offset): b"{}"})).replayed == 1
+    assert _sent(kafka)[99] == 1
 
 
 def test_a_broker_that_fails_is_told_as_it_is(kafka: ListKafka) -> None:
