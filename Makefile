@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo live test test-browser test-deploy test-recipe test-kafka kafka faults faults-short model bench bench-short docs lint format clean
+.PHONY: help setup demo live test test-browser test-deploy test-recipe test-kafka test-client kafka faults faults-short model bench bench-short docs lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,7 +40,10 @@ test-browser: $(VENV)/.dev ## the console in a real browser (needs chromium)
 	$(PY) -m pytest -m browser $(PYTEST_ARGS)
 
 test-kafka: $(VENV)/.dev ## real workers on Apache Kafka (needs Java 17 and Maven)
-	$(PY) -m pytest -m kafka $(PYTEST_ARGS)
+	$(PY) -m pytest -m 'kafka and not subscribers' $(PYTEST_ARGS)
+
+test-client: $(VENV)/.dev ## consumers in Java, JavaScript and Go, and a PostgreSQL sink under kills (needs those, and Kafka's needs)
+	$(PY) -m pytest -m subscribers $(PYTEST_ARGS)
 
 kafka: $(VENV)/.dev ## Apache Kafka in the foreground, without Docker (needs Java 17 and Maven)
 	@$(PY) -m tests.support.kafka

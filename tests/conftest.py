@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.deploy)
         if "browser" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.browser)
+        if "subscribers" in item.path.relative_to(Path(__file__).parent).parts:
+            item.add_marker(pytest.mark.subscribers)
         if "recipe" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.recipe)
 

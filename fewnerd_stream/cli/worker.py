@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import logging
 
 import click
 
 from fewnerd_stream.cli._group import examples
 from fewnerd_stream.cli._options import SECRET, settings_options
 from fewnerd_stream.settings import Settings
+
+log = logging.getLogger("fewnerd_stream.worker")
 
 
 @click.command(
@@ -29,10 +32,16 @@ def command(ctx: click.Context, *, settings: Settings) -> None:
     finish and ends with exit code 0. Start as many workers as there are partitions to share, on any machines.
     Every option is a setting; passwords are given in the environment or in the file.
     """
+    from fewnerd_stream.cli._neighbours import check_neighbours
+
+    warnings = list(check_neighbours())
+
     from agents.enrich import add_enrich
     from agents.run import run_worker
     from agents.tagger import load_tagger
     from fewnerd_stream.telemetry.logs import setup_logging
 
     setup_logging(settings)
+    for warning in warnings:
+        log.warning("%s", warning)
     ctx.exit(run_worker(settings, functools.partial(load_tagger, settings), add_enrich))
