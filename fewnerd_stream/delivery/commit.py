@@ -5,39 +5,34 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import (
-    CommitFailedError,
-    IllegalGenerationError,
-    IllegalStateError,
-    KafkaError,
-    RebalanceInProgressError,
-    UnknownMemberIdError,
-)
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from fewnerd_stream.delivery.ledger import Partition
-    from fewnerd_stream.delivery.state import State
+    from fewnerd_stream.contract.records import Partition
+    from fewnerd_stream.delivery.crashes import CrashCounter
+    from fewnerd_stream.delivery.group import Group
+    from fewnerd_stream.delivery.ledger import Ledger
+    from fewnerd_stream.telemetry.status import WorkerStatus
 
 _LAST_COMMIT_SECONDS = 3.0
 _AGAIN = 0.1
-# The group has moved on: whoever has the partitions now reads again from the last commit.
-_TOO_LATE = (
-    CommitFailedError,
-    IllegalGenerationError,
-    IllegalStateError,
-    RebalanceInProgressError,
-    UnknownMemberIdError,
-)
 
 
 class Committer:
     """Stores the ledger's positions, with what the starts have to tell as metadata."""
 
-    def __init__(self, state: State) -> None:
-        """Start with nothing to commit."""
-        self._state = state
+    def __init__(
+        self, ledger: Ledger, crashes: CrashCounter, progress: WorkerStatus, group: Callable[[], Group | None]
+    ) -> None:
+        """Start with nothing to commit.
+
+        Args:
+            ledger: which positions may be committed.
+            crashes: what the metadata tells.
+            progress: where it is said that a commit is refused.
+            group: the worker's membership, once there is one.
+        """
+        self._ledger, self._crashes, self._progress, self._group = ledger, crashes, progress, group
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
         # Windows that were handed over since a commit was stored.
@@ -62,9 +57,9 @@ class Committer:
     async def commit(self) -> bool:
         """Commit every partition whose position has passed its commit; return whether all is committed."""
         async with self._lock:
-            positions = self._state.ledger.to_commit()
+            positions = self._ledger.to_commit()
             for partition, offset in positions.items():
-                self._state.crashes.moved(partition, offset)
+                self._crashes.moved(partition, offset)
             before = self.behind
             stored = await self._store(positions)
             if stored:
@@ -78,54 +73,55 @@ class Committer:
             last: the window's partitions, each with its last offset in the window.
         """
         async with self._lock:
-            counted = self._state.crashes.count(last)
+            counted = self._crashes.count(last)
             stored = await self._store(counted)
             if not stored:
-                self._state.crashes.let_go(counted)
+                self._crashes.let_go(counted)
             return stored
 
     async def survived(self, partitions: Iterable[Partition]) -> bool:
         """Take back the starts at the heads of partitions: what is not done yet has not ended the process."""
         async with self._lock:
-            taken_back = self._state.crashes.let_go(partitions)
+            taken_back = self._crashes.let_go(partitions)
             stored = await self._store(taken_back)
             if not stored:
-                self._state.crashes.count(taken_back)
+                self._crashes.count(taken_back)
             return stored
 
     async def last(self) -> None:
         """Commit before the partitions go, within seconds, and take back the starts: the process lives."""
-        if not self._state.consumer_heard():  # nobody would take it
+        group = self._group()
+        if group is None or not group.heard_recently():  # nobody would take it
             return
         try:
             await asyncio.wait_for(self._last(), _LAST_COMMIT_SECONDS)
         except TimeoutError:
-            self._state.progress.complain("the last commit before letting go was not answered in time")
+            self._progress.complain("the last commit before letting go was not answered in time")
 
     async def _last(self) -> None:
-        claim = self._state.claim()
-        while not claim.lost():
-            if await self.commit() and await self.survived(self._state.ledger.assigned):
+        epoch = self._ledger.epoch
+        while (group := self._group()) is not None and epoch == self._ledger.epoch and group.is_member():
+            if await self.commit() and await self.survived(self._ledger.assigned):
                 return
             await asyncio.sleep(_AGAIN)
 
     async def _store(self, offsets: dict[Partition, int]) -> bool:
-        state = self._state
         if not offsets:
             return True
-        if state.consumer is None:
+        group = self._group()
+        if group is None:
             return False
-        epoch = state.ledger.epoch
+        epoch = self._ledger.epoch
         try:
-            with state.progress.timed("commit"):
-                await state.consumer.store({p: (o, state.crashes.metadata(p)) for p, o in offsets.items()})
-        except _TOO_LATE as error:
-            state.progress.note(f"a commit came too late: {error!r}")
+            with self._progress.timed("commit"):
+                await group.store({p: (o, self._crashes.metadata(p)) for p, o in offsets.items()})
+        except group.too_late as error:
+            self._progress.note(f"a commit came too late: {error!r}")
             return False
-        except KafkaError as error:
-            state.progress.complain(f"cannot commit: {error!r}")
+        except group.errors as error:
+            self._progress.complain(f"cannot commit: {error!r}")
             return False
-        if epoch == state.ledger.epoch:
+        if epoch == self._ledger.epoch:
             for partition, offset in offsets.items():
-                state.ledger.commit(partition, offset)
+                self._ledger.commit(partition, offset)
         return True

@@ -20,7 +20,7 @@ from fewnerd_stream.exits import Exit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fewnerd_stream.delivery.faust.transport import Producer
+    from fewnerd_stream.delivery.group import Producer
     from fewnerd_stream.delivery.process import Outcome, Processor
     from fewnerd_stream.delivery.pulse import Beat
     from fewnerd_stream.delivery.state import Ownership, State

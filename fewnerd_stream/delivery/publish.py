@@ -8,22 +8,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
-
 from fewnerd_stream.contract.records import size_of
 from fewnerd_stream.delivery.state import Dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import aiokafka
-
     from fewnerd_stream.contract.records import Outgoing
-    from fewnerd_stream.delivery.faust.transport import Producer
+    from fewnerd_stream.delivery.group import Producer
     from fewnerd_stream.delivery.state import Ownership
     from fewnerd_stream.telemetry.status import WorkerStatus
 
-TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 # As many bytes of records share a request; a longer one is alone.
 BATCH_BYTES = 131_072
 _FIRST_PAUSE = 0.5
@@ -70,7 +65,7 @@ class Publisher:
                 continue
             others = []
             for number, why in ((group[at], why) for at, why in failed.items()):
-                if insist or not isinstance(why, TOO_LARGE):
+                if insist or not isinstance(why, self._producer().too_large):
                     others.append(number)
                 elif len(group) == 1 or size_of(records[number][0]) > BATCH_BYTES:
                     refused[number] = why
@@ -109,21 +104,20 @@ class Publisher:
                 error = error or refused
                 failed[number] = refused
         failed |= dict.fromkeys(range(len(futures), len(records)))
-        if error is not None and not isinstance(error, KafkaError):
+        if error is not None and not isinstance(error, self._producer().errors):
             raise error
         return failed, error
 
     async def _send_all(
         self, records: list[tuple[Outgoing, int]], futures: list[asyncio.Future[object]], claim: Ownership
     ) -> None:
-        client = self._producer().client
+        producer = self._producer()
         for record, source in records:
             if not claim.sure():  # frozen in the middle: the rest has to wait for the coordinator
                 break
-            partition = None if record.key is not None else await self._place(record.topic, source)
             try:
-                futures.append(await _send(client, record, partition))
-            except TOO_LARGE as error:  # the client's own word: the others are sent all the same
+                futures.append(await producer.send(record, source))
+            except producer.too_large as error:  # the client's own word: the others are sent all the same
                 futures.append(asyncio.get_running_loop().create_future())
                 futures[-1].set_exception(error)
 
@@ -136,35 +130,15 @@ class Publisher:
                     raise Dropped
                 self._progress.waiting(f"{said} yet")
 
-    async def _place(self, topic: str, source: int) -> int | None:
-        partitions = await self._producer().client.partitions_for(topic)
-        return source % len(partitions) if partitions else None
-
     async def _renew(self, claim: Ownership) -> None:
         # After an error that is not retriable an idempotent producer's sequence has a hole, and the broker
         # refuses everything behind it; a new producer has a new id and begins a new sequence.
-        renewing: asyncio.Future[object] = asyncio.ensure_future(self._producer().renew())
+        producer = self._producer()
+        renewing: asyncio.Future[object] = asyncio.ensure_future(producer.renew())
         try:
             await self._watched({renewing}, claim, "no new producer")
             renewing.result()
-        except KafkaError as error:
+        except producer.errors as error:
             self._progress.waiting(f"no new producer: {error!r}")
         finally:
             renewing.cancel()
-
-
-async def _send(
-    client: aiokafka.AIOKafkaProducer, record: Outgoing, partition: int | None
-) -> asyncio.Future[object]:
-    """Hand a record to the client; its future is the broker's word."""
-    headers = list(record.headers)
-    if record.key is None and record.value is None and partition is not None:
-        # Kafka takes a record with neither, so one may be read and must be handed on; `send` refuses it.
-        batch = client.create_batch()
-        batch.append(timestamp=None, key=None, value=None, headers=headers)
-        alone: asyncio.Future[object] = await client.send_batch(batch, record.topic, partition=partition)
-        return alone
-    future: asyncio.Future[object] = await client.send(
-        record.topic, record.value, key=record.key, headers=headers, partition=partition
-    )
-    return future

@@ -16,7 +16,7 @@ from fewnerd_stream.telemetry.status import WorkerStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fewnerd_stream.delivery.faust.transport import Consumer
+    from fewnerd_stream.delivery.group import Group
     from fewnerd_stream.delivery.ledger import Partition
     from fewnerd_stream.exits import Exit
     from fewnerd_stream.settings import Settings
@@ -34,12 +34,12 @@ class Dropped(Exception):  # noqa: N818 - an outcome: the window is no longer ou
 
 
 class State:
-    """The ledger, the starts and the progress of one worker, and the consumer once Faust has made it."""
+    """The ledger, the starts and the progress of one worker, and its membership in the group once there is one."""
 
     def __init__(
         self, settings: Settings, end: Callable[[str, Exit], None], status: WorkerStatus | None = None
     ) -> None:
-        """Start with nothing assigned and no consumer.
+        """Start with nothing assigned and no group.
 
         Args:
             settings: the worker's settings.
@@ -51,8 +51,8 @@ class State:
         self.ledger = Ledger()
         self.crashes = CrashCounter()
         self.progress = status or WorkerStatus(settings)
-        self.committer = Committer(self)
-        self.consumer: Consumer | None = None
+        self.group: Group | None = None
+        self.committer = Committer(self.ledger, self.crashes, self.progress, lambda: self.group)
         # Whether a window is being published; how long the slowest of late took; after when none is begun.
         self.publishing = False
         self._slowest = 0.0
@@ -78,17 +78,17 @@ class State:
 
     def owns(self, epoch: int) -> bool:
         """Whether what was taken in this epoch is still this worker's to publish, as far as it can know."""
-        return epoch == self.ledger.epoch and self.consumer is not None and self.consumer.is_member()
+        return epoch == self.ledger.epoch and self.group is not None and self.group.is_member()
 
     def consumer_heard(self) -> bool:
         """Whether the group's coordinator answered within the session timeout."""
-        return self.consumer is not None and self.consumer.heard_recently()
+        return self.group is not None and self.group.heard_recently()
 
     def unanswered(self) -> bool:
         """Whether no broker has answered for a session's length, other than that the group is changing."""
-        if self.consumer is None:
+        if self.group is None:
             return time.monotonic() - self.progress.began_at > self.settings.session_timeout
-        return self.consumer.unanswered()
+        return self.group.unanswered()
 
     @property
     def silence(self) -> str:
@@ -101,10 +101,10 @@ class State:
 
     def consumer_settled(self) -> bool:
         """Whether records would be read if there were any."""
-        return self.consumer is not None and self.consumer.settled()
+        return self.group is not None and self.group.settled()
 
     def claim(self) -> Ownership:
-        """Ownership what is taken now."""
+        """Claim what is taken now."""
         return Ownership(self, self.ledger.epoch)
 
     def may_begin(self) -> bool:
@@ -149,7 +149,7 @@ class Ownership:
     """What was taken in one epoch: whether it is still this worker's to publish."""
 
     def __init__(self, state: State, epoch: int) -> None:
-        """Ownership what was taken in an epoch."""
+        """Claim what was taken in an epoch."""
         self._state = state
         self._epoch = epoch
 

@@ -56,11 +56,11 @@ class Watchdog:
         if not state.ledger.in_flight and state.consumer_heard() and state.consumer_settled():
             progress.moved()
         self._look_for_brokers()
-        progress.turned({} if state.consumer is None else state.consumer.standings())
+        progress.turned({} if state.group is None else state.group.standings())
         starved = self._look_for_standstill()
         self.write()
-        if state.consumer is not None and state.consumer.broken:
-            await self._give_up(state.consumer.broken, Exit.FAILURE)
+        if state.group is not None and state.group.broken:
+            await self._give_up(state.group.broken, Exit.FAILURE)
         stuck = time.monotonic() - progress.moved_at
         if stuck > patience:
             reason = progress.reason or "no document was handed over"
@@ -90,18 +90,18 @@ class Watchdog:
     def _look_for_standstill(self) -> Partition | None:
         """Note which partitions stand while others move; return one that is not even read, beyond the patience."""
         state = self._state
-        consumer, ledger = state.consumer, state.ledger
-        if consumer is None:
+        group, ledger = state.group, state.ledger
+        if group is None:
             return None
         places = {}
         for partition in ledger.assigned:
             position = ledger.position(partition)
-            behind = ledger.head(partition) is not None or consumer.has_more(partition)
+            behind = ledger.head(partition) is not None or group.has_more(partition)
             places[partition] = (position or 0, behind)
         standing = self._standstill.look(places, time.monotonic())
         state.progress.stands({p: seconds for p, seconds in standing.items() if seconds >= _STANDS_SECONDS})
         for partition, seconds in standing.items():
-            starved = ledger.head(partition) is None and consumer.has_leader(partition)
+            starved = ledger.head(partition) is None and group.has_leader(partition)
             if starved and seconds > state.settings.patience:
                 return partition
         return None

@@ -73,7 +73,7 @@ def ours(committed: int, **settings: Any) -> Any:
     """Make our consumer, as far as it keeps offsets, with its partition assigned."""
     made: Any = Consumer.__new__(Consumer)
     made.delivery = State(load_settings(**settings), Mock())
-    made.delivery.consumer = SimpleNamespace(
+    made.delivery.group = SimpleNamespace(
         is_member=lambda: True, heard_recently=lambda: True, store=AsyncMock()
     )
     made.delivery.assign(OURS, committed, "")
@@ -171,7 +171,7 @@ async def test_a_revocation_commits_what_was_done_before_it_forgets_it() -> None
     made._on_partitions_revoked = commit_ours
     made.diag = Mock()
     await made.on_partitions_revoked({A})
-    assert made.delivery.consumer.store.await_args_list[0].args == ({OURS: (3, "")},)
+    assert made.delivery.group.store.await_args_list[0].args == ({OURS: (3, "")},)
     assert made.delivery.ledger.assigned == frozenset()
 
 
@@ -205,7 +205,7 @@ async def test_an_unacked_event_does_not_hold_the_group_up_for_ever() -> None:
     await asyncio.wait_for(made.wait_empty(), 20)
     assert held.acked  # so that no window takes it for its own any more
     assert made.delivery.ledger.position(OURS) == 0
-    made.delivery.consumer.store.assert_not_awaited()
+    made.delivery.group.store.assert_not_awaited()
 
 
 async def test_reading_on_from_the_beginning_goes_there() -> None:

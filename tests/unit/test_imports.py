@@ -26,6 +26,24 @@ PURE = (
     "fewnerd_stream.errors",
     "fewnerd_stream.contract.taxonomy",
 )
+# Each room may import what stands before it. Telemetry stands below delivery: what happens is counted there.
+ROOMS = (
+    "fewnerd_stream.errors",
+    "fewnerd_stream.exits",
+    "fewnerd_stream.contract",
+    "fewnerd_stream.settings",
+    "fewnerd_stream.kafka",
+    "fewnerd_stream.telemetry",
+    "fewnerd_stream.delivery",
+    "fewnerd_stream.feeds",
+    "fewnerd_stream.operations",
+    "fewnerd_stream.console",
+    "fewnerd_stream.terminal",
+    "fewnerd_stream.demo",
+    "fewnerd_stream.cli",
+    "fewnerd_stream.__main__",
+)
+FAUST = "fewnerd_stream.delivery.faust"
 
 
 class Import(NamedTuple):
@@ -153,3 +171,62 @@ def test_the_client_needs_nothing_of_the_worker() -> None:
             and extras.get(each.importer.removeprefix("client.")) != top
         ]
     )
+
+
+def _room(module: str) -> int | None:
+    return next((number for number, room in enumerate(ROOMS) if _within(module, room)), None)
+
+
+def test_every_module_is_in_a_room(imports: list[Import]) -> None:
+    """A new module belongs into one of the rooms, or a new room into the list."""
+    ours = {each.importer for each in imports if _within(each.importer, "fewnerd_stream")}
+    assert {module for module in ours if _room(module) is None} == {"fewnerd_stream"} & ours
+
+
+def test_imports_point_down_the_rooms(imports: list[Import]) -> None:
+    """No room imports one above it, for the type checker or inside a function either."""
+    wrong = [
+        each
+        for each in imports
+        if (room := _room(each.importer)) is not None
+        and (other := _room(each.imported)) is not None
+        and other > room
+    ]
+    _none(wrong)
+
+
+def test_no_circles(imports: list[Import]) -> None:
+    """No module reaches itself through what it imports, those for the type checker included."""
+    modules = {each.importer for each in imports}
+    edges: dict[str, set[str]] = {module: set() for module in modules}
+    for each in imports:
+        target = each.imported if each.imported in modules else each.imported.rpartition(".")[0]
+        if target in modules and target != each.importer and not each.lazy:
+            edges[each.importer].add(target)
+    circles = list(_circles(edges))
+    assert not circles, circles
+
+
+def _circles(edges: dict[str, set[str]]) -> Iterator[list[str]]:
+    """Give each set of modules that reach each other."""
+    reach: dict[str, set[str]] = {}
+    for start in edges:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            for one in edges[todo.pop()] - seen:
+                seen.add(one)
+                todo.append(one)
+        reach[start] = seen
+    done: set[str] = set()
+    for module in sorted(edges):
+        if module in reach[module] and module not in done:
+            circle = sorted(one for one in reach[module] if module in reach[one])
+            done.update(circle)
+            yield circle
+
+
+def test_delivery_knows_neither_faust_nor_aiokafka(imports: list[Import]) -> None:
+    """Their names stand in one corner: what delivery asks of them is a protocol."""
+    ours = [each for each in imports if _within(each.importer, "fewnerd_stream.delivery")]
+    _none([each for each in ours if not _within(each.importer, FAUST) and each.within(*KAFKA, FAUST)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
@@ -14,14 +14,28 @@ from fewnerd_stream.exits import Exit
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
 
-    from fewnerd_stream.delivery.faust.transport import Consumer
+    from fewnerd_stream.delivery.faust.thread import ConsumerThread
     from fewnerd_stream.delivery.state import State
+
+
+class Reader(Protocol):
+    """The consumer, as far as it is asked here."""
+
+    @property
+    def thread(self) -> ConsumerThread:
+        """Where its client runs."""
+
+    async def store(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commit offsets with their metadata."""
+
+    async def perform_seek(self) -> None:
+        """Go on reading where the ledger stands."""
 
 
 class StartOffsets:
     """Finds the offsets at which the accounts of partitions open."""
 
-    def __init__(self, state: State, consumer: Consumer) -> None:
+    def __init__(self, state: State, consumer: Reader) -> None:
         """Keep the accounts, and the consumer to ask the broker through."""
         self._state = state
         self._consumer = consumer

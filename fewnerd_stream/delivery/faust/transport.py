@@ -12,28 +12,28 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-import aiokafka
 from aiokafka.errors import (
     CommitFailedError,
+    IllegalGenerationError,
     IllegalStateError,
     KafkaError,
-    KafkaTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 from fewnerd_stream.contract import envelope
 from fewnerd_stream.contract.records import weight
-from fewnerd_stream.contract.topology import ROOM
 from fewnerd_stream.delivery.delay import Delays
 from fewnerd_stream.delivery.due import DueTimes
 from fewnerd_stream.delivery.faust.fetch import Fetched
+from fewnerd_stream.delivery.faust.producer import Producer
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
-from fewnerd_stream.delivery.faust.thread import METADATA_AGE_MS, ConsumerThread
+from fewnerd_stream.delivery.faust.thread import ConsumerThread
 from fewnerd_stream.delivery.ledger import Partition
-from fewnerd_stream.delivery.publish import BATCH_BYTES
 from fewnerd_stream.delivery.read_ahead import ReadAhead
 from fewnerd_stream.telemetry.lag import Standing
 
@@ -49,7 +49,6 @@ BACKLOG_PAUSE = 0.02
 BACKLOG_BYTES = 32 * 1024 * 1024
 # Whoever waits is not asked for more often than that: each time a part of what waits is fetched.
 DELAY_STEP_MS = 100
-_STOP_SECONDS = 1.0
 _REFUSED_SECONDS = 1.0
 
 
@@ -80,13 +79,23 @@ def _since(record: Any) -> float:
 class Consumer(driver.Consumer):
     """Consumes for the agents, leaves what is not due where it is, and commits what the ledger allows."""
 
+    errors = (KafkaError,)
+    # The group has moved on: whoever has the partitions now reads again from the last commit.
+    too_late = (
+        CommitFailedError,
+        IllegalGenerationError,
+        IllegalStateError,
+        RebalanceInProgressError,
+        UnknownMemberIdError,
+    )
+
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Start with nothing that waits."""
         super().__init__(*args, **kwargs)
         self.delivery: State = self.app.delivery
-        self.delivery.consumer = self
+        self.delivery.group = self
         self.due = DueTimes(self.delivery.settings.retry_delays)
         self.delays = Delays()
         self._read_offset = _Unread()
@@ -384,77 +393,6 @@ class Consumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
         if not assigned:
             self.delivery.progress.assigned([])
-
-
-class Producer(driver.Producer):
-    """Faust's producer service around an idempotent client that can be replaced after a fatal error."""
-
-    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:  # noqa: ARG002 - Faust's signature
-        settings = self.app.delivery.settings
-        options: dict[str, Any] = {
-            **settings.client_options(),
-            "acks": "all",
-            "enable_idempotence": settings.idempotence,
-            "compression_type": None if settings.compression == "none" else settings.compression,
-            "linger_ms": 0,
-            "max_batch_size": BATCH_BYTES,
-            # What is read and what is made of it is no larger; this is below what a broker takes as one request.
-            "max_request_size": settings.max_result_bytes + ROOM,
-            "request_timeout_ms": int(settings.request_timeout * 1000),
-            "metadata_max_age_ms": METADATA_AGE_MS,
-        }
-        return aiokafka.AIOKafkaProducer(**options)
-
-    @property
-    def client(self) -> aiokafka.AIOKafkaProducer:
-        """The aiokafka producer, once started."""
-        return self._ensure_producer()
-
-    async def renew(self) -> None:
-        """Replace the client by a new one with an id of its own; what the old one still holds may be sent.
-
-        Raises:
-            KafkaError: no broker takes a new one, and the old one stays.
-        """
-        fresh = self._new_producer()
-        limit = self.app.delivery.settings.request_timeout
-        started = False
-        try:
-            await asyncio.wait_for(fresh.start(), limit)
-            started = True
-        except TimeoutError as error:
-            raise KafkaTimeoutError(f"no new producer within {limit:g} s") from error
-        finally:
-            if not started:
-                self.add_future(self._end(fresh))
-        old, self._producer = self.client, fresh
-        self.add_future(self._end(old))
-
-    async def _end(self, client: aiokafka.AIOKafkaProducer) -> None:
-        """Close a client, without waiting long for what it still holds."""
-        try:
-            await asyncio.wait_for(client.stop(), _STOP_SECONDS)
-        except (KafkaError, TimeoutError) as error:
-            self.log.warning("a producer did not stop in good order: %r", error)
-            if client._sender.sender_task is not None:  # noqa: SLF001 - it would go on trying for ever
-                client._sender.sender_task.cancel()  # noqa: SLF001
-            await client.client.close()
-
-    async def on_start(self) -> None:
-        """Start the client, and say so."""
-        await super().on_start()
-        self.app.delivery.progress.producing = True
-
-    async def flush(self) -> None:
-        """Wait for nothing: whoever publishes waits for the broker's word on each record."""
-
-    async def on_stop(self) -> None:
-        """Close the client: none of what it still holds is committed."""
-        self.app.delivery.progress.producing = False
-        client, self._producer = self._producer, None
-        await super().on_stop()
-        if client is not None:
-            await self._end(client)
 
 
 class Transport(driver.Transport):

@@ -17,6 +17,8 @@ from aiokafka.errors import (
 )
 
 from fewnerd_stream.contract.records import Outgoing
+from fewnerd_stream.delivery.faust.producer import Producer
+from fewnerd_stream.delivery.faust.transport import Consumer
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.pipeline import Pipeline
 from fewnerd_stream.delivery.process import Outcome
@@ -58,6 +60,8 @@ class Event:
 class Broker:
     """Stands for the producer: keeps what is stored, refuses what it is told to refuse."""
 
+    errors, too_large = Producer.errors, Producer.too_large
+
     def __init__(self) -> None:
         """Take everything."""
         self.stored: list[bytes] = []
@@ -69,13 +73,9 @@ class Broker:
         self.crowded: set[bytes] = set()
         self.sent: list[bytes] = []
 
-    @property
-    def client(self) -> Broker:
-        """It is its own client."""
-        return self
-
-    async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[None]:  # noqa: ARG002
+    async def send(self, record: Outgoing, source: int) -> asyncio.Future[None]:  # noqa: ARG002
         """Store a value, or refuse it once."""
+        value = record.value or b""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sent.append(value)
         if value in self.large:
@@ -106,6 +106,8 @@ class Broker:
 
 class Group:
     """Stands for the consumer: keeps commits, and is a member until it is told otherwise."""
+
+    errors, too_late = Consumer.errors, Consumer.too_late
 
     def __init__(self) -> None:
         """Be a member that the coordinator answers."""
@@ -204,7 +206,7 @@ async def bench(tmp_path: Any) -> AsyncIterator[Bench]:
 
     state = State(settings, end)
     group, broker, model = Group(), Broker(), Model()
-    state.consumer = group  # type: ignore[assignment]  # as far as it is asked
+    state.group = group  # type: ignore[assignment]  # as far as it is asked
     state.assign(A, 0, "")
     pipeline = Pipeline(state, model, lambda: broker)  # type: ignore[arg-type, return-value]  # the same
     tasks = [asyncio.ensure_future(pipeline.run()), asyncio.ensure_future(state.committer.run())]
@@ -306,9 +308,9 @@ async def test_a_client_that_does_not_take_records_is_left_when_the_partitions_g
     gate = asyncio.Event()
     send = bench.broker.send
 
-    async def blocked(topic: str, value: bytes, **options: Any) -> asyncio.Future[None]:
+    async def blocked(record: Outgoing, source: int) -> asyncio.Future[None]:
         await gate.wait()
-        return await send(topic, value, **options)
+        return await send(record, source)
 
     bench.broker.send = blocked  # type: ignore[method-assign]
     await bench.window(0, 1)
@@ -450,10 +452,10 @@ async def test_what_the_client_itself_refuses_is_put_away_as_well(bench: Bench) 
     """It raises at once, before anything is sent."""
     send = bench.broker.send
 
-    async def strict(topic: str, value: bytes, **options: Any) -> asyncio.Future[None]:
-        if value == b"0":
+    async def strict(record: Outgoing, source: int) -> asyncio.Future[None]:
+        if record.value == b"0":
             raise MessageSizeTooLargeError
-        return await send(topic, value, **options)
+        return await send(record, source)
 
     bench.broker.send = strict  # type: ignore[method-assign]
     await bench.window(0, 1)

@@ -22,6 +22,9 @@ A, B = Partition("raw", 0), Partition("raw", 1)
 class Group:
     """Stands for the consumer."""
 
+    errors: tuple[type[BaseException], ...] = (OSError,)
+    too_late: tuple[type[BaseException], ...] = ()
+
     def __init__(self) -> None:
         """Be well."""
         self.heard, self.round, self.broken = True, True, ""
@@ -75,7 +78,7 @@ def state(tmp_path: Path) -> State:
 
     made = State(load_settings(health_file=tmp_path / "health.json", window_size=1, windows_in_flight=1), end)
     group: Any = Group()
-    made.consumer = group
+    made.group = group
     made.assign(A, 0, "")
     made.assign(B, 0, "")
     made.progress.moved_at = time.monotonic() - made.settings.patience - 1
@@ -91,7 +94,7 @@ async def test_one_that_has_nothing_to_do_is_well(state: State) -> None:
 @pytest.mark.parametrize("trouble", ["heard", "round"])
 async def test_one_that_would_not_notice_work_is_stuck(state: State, trouble: str) -> None:
     """No document is at work, and yet it is not idle: nobody reads, or nobody answers."""
-    setattr(state.consumer, trouble, False)
+    setattr(state.group, trouble, False)
     with pytest.raises(Ended) as ended:
         await Watchdog(state).look()
     assert ended.value.args[1] is Exit.WATCHDOG
@@ -101,7 +104,7 @@ async def test_giving_up_takes_the_start_back(state: State) -> None:
     """A broker or a model that is down for hours must not make a suspect of the document that waits for it."""
     state.ledger.deliver(A, 0)
     assert await state.committer.count_start({A: 0})
-    group: Any = state.consumer
+    group: Any = state.group
     assert group.commits[A] == (0, "fewnerd:1;starts=1;until=0")
     with pytest.raises(Ended):
         await Watchdog(state).look()
@@ -110,7 +113,7 @@ async def test_giving_up_takes_the_start_back(state: State) -> None:
 
 async def test_a_client_that_has_stopped_working_ends_the_worker(state: State) -> None:
     """At once, and as a failure."""
-    group: Any = state.consumer
+    group: Any = state.group
     group.broken = "the Kafka client has stopped working"
     with pytest.raises(Ended) as ended:
         await Watchdog(state).look()
@@ -151,7 +154,7 @@ async def test_partitions_that_move_are_not_overtaken(state: State) -> None:
 
 async def test_one_whose_brokers_are_gone_says_so_also_when_it_has_nothing_to_do(state: State) -> None:
     """In its health while it waits, and in its last message; both name the brokers, and it is well again with them."""
-    group: Any = state.consumer
+    group: Any = state.group
     watchdog = Watchdog(state)
     state.progress.moved()
     state.progress.assigned([A, B])
@@ -182,7 +185,7 @@ async def test_a_partition_that_is_not_read_while_others_are_is_seen(
     state: State, clock: list[float], *, led: bool
 ) -> None:
     """First in the health file; beyond the patience it ends the worker, unless the partition has no leader."""
-    group: Any = state.consumer
+    group: Any = state.group
     group.more, group.led = {A}, led
     watchdog = Watchdog(state)
     for turn in range(3):
