@@ -247,7 +247,7 @@ async def test_a_batch_is_not_acked_by_the_failure_of_its_agent() -> None:
         stream = channel.stream()
         events: list[Any] = []
         stream.ack = lambda event, _events=events: _noted(_events, event)
-        taking = getattr(stream, name)(3, within=0.05)
+        taking = getattr(stream, name)(3, within=30)
         first = asyncio.ensure_future(anext(taking))
         await asyncio.sleep(0)  # now it listens
         for number in range(3):
