@@ -258,3 +258,24 @@ def test_a_killed_worker_repeats_little_and_loses_nothing(flow: Callable[..., Fl
     stream.wait_done()
     assert stream.account().duplicates <= 4 * 3
     stream.stop(worker)
+
+
+def test_what_is_slow_does_not_hang(flow: Callable[..., Flow]) -> None:
+    """A window may take many times the limit, tried again and again; the one at fault is retried, and it alone."""
+    stream = flow(
+        partitions=1,
+        window_size=8,
+        window_time=0.5,
+        inference_timeout=1,
+        patience=60,
+        retry_delays="0.3,0.6,1",
+    )
+    stream.send(raw(f"Paris {number} !slow=0.4", str(number)) for number in range(7))
+    stream.send([raw("Paris !fail", "culprit")])
+    worker = stream.worker()
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    [letter] = stream.dead()
+    assert (letter.json()["id"], letter.header("__fewnerd.reason")) == ("culprit", b"model-error")
+    assert worker.process.status is None
+    stream.stop(worker)
