@@ -279,3 +279,19 @@ def test_what_is_slow_does_not_hang(flow: Callable[..., Flow]) -> None:
     assert (letter.json()["id"], letter.header("__fewnerd.reason")) == ("culprit", b"model-error")
     assert worker.process.status is None
     stream.stop(worker)
+
+
+def test_a_text_that_keeps_the_model_busy_for_many_times_the_limit_is_enriched(
+    flow: Callable[..., Flow],
+) -> None:
+    """By the model that ships: each of its batches is a sign of life, and no worker ends."""
+    stream = flow(partitions=1, threads=1, inference_timeout=1, patience=60)
+    stream.send([raw("a(" * 12_000 + " Angela Merkel flew to Paris.", "slow"), raw("(" * 1_000_000, "quick")])
+    worker = stream.worker(tagger=None)
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    [slow] = [message for message in stream.category("location") if message.json()["id"] == "slow"]
+    assert "Paris" in [entity["text"] for entity in slow.json()["entities"]]
+    assert stream.dead() == []
+    assert worker.process.status is None
+    stream.stop(worker)
