@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmarks import machine, rivals
+from benchmarks import machine, rivals, telemetry
 from benchmarks.stats import Spread
 from model.bundle import FUSED, GRAPH
 
@@ -101,6 +101,7 @@ def run(context: Context) -> dict[str, Any]:
     result["batches"] = _batches(context, graph)
     result["tagger"] = _stages(context)
     result["profile"] = _profile(context, graph)
+    result["telemetry"] = telemetry.measure(context)
     result["load_after"] = machine.load()
     return result
 

@@ -310,10 +310,23 @@ def _experiments(section: Mapping[str, Any], plotted: Sequence[str]) -> str:  # 
         "Where the graph's time goes, by operator, 16 x 32 pieces: "
         + ", ".join(f"{name} {share:.1%}" for name, share in section["profile"].items() if share >= _TOLD)
         + ".",
+        _telemetry(section),
         "Tried once, outside this run:\n\n" + _list(section["tried"]),
         _skipped(section),
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def _telemetry(section: Mapping[str, Any]) -> str:
+    """Say what it costs to count; nothing for a run from before it was measured."""
+    cost = section.get("telemetry")
+    if cost is None:
+        return ""
+    return (
+        f"Counting takes {cost['share']['median']:.2%} of the processor time that windows of sentences take, and a scrape of "
+        f"`/metrics` {show(1000 * cost['scrape_seconds']['median'])} ms: with one a second {cost['total']:.2%} of a core, "
+        f"where {cost['most']:.0%} is the most that it may be."
+    )
 
 
 def _beyond(sections: Mapping[str, Any]) -> str:
