@@ -56,7 +56,7 @@ def measure(context: Context) -> dict[str, Any]:
             scrape = time.process_time() - began
             shares.append(told / work)
             scrapes.append(scrape)
-    cost = {
+    cost: dict[str, Any] = {
         "share": Spread.of(shares).as_dict(),
         "scrape_seconds": Spread.of(scrapes).as_dict(),
         "most": MOST,
