@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
+import re
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -233,4 +238,99 @@ def test_input_that_is_larger_than_its_topic_once_it_is_unpacked(flow: Callable[
     [letter] = stream.dead()
     assert letter.header("__fewnerd.reason") == b"text-too-large"
     assert letter.value == big
+    stream.stop(worker)
+
+
+ALONE = {"message_max_bytes": str(64 << 20), "batch_size": "1"}
+"""Options of a producer for large records, each in a batch of its own."""
+MIB = 1 << 20
+
+
+def peak(pid: int) -> int:
+    """Tell the most memory that a process ever had, in MiB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) // 1024
+
+
+def test_no_record_stops_a_partition_for_its_size(flow: Callable[..., Flow]) -> None:
+    """What fits the input packed and nothing else, and what unpacks without end, is dead without its value."""
+    stream = flow(partitions=1)
+    # 6 bits of 8: packed by zstd it fits, and by lz4, as the worker packs, it does not.
+    hard = raw(base64.b64encode(random.Random(1).randbytes(1_900_000)).decode())
+    [place] = stream.send([New(hard, b"hard", (("h", b"1"),))], compression_type="zstd", **ALONE)
+    bomb = b'{"id": "bomb", "text": "' + b"a" * (40 * MIB) + b'"}'
+    for codec in ("gzip", "snappy", "lz4", "zstd"):
+        stream.send([bomb], compression_type=codec, **ALONE)
+    stream.send([raw(f"Paris {n}") for n in range(20)])
+    worker = stream.worker()
+    stream.wait_done()
+    assert stream.account().duplicates == 0
+    assert len(texts(stream)) == 20
+    dead = stream.dead()
+    assert [letter.header("__fewnerd.reason") for letter in dead] == [b"record-too-large"] * 5
+    assert all(letter.value is None for letter in dead)
+    [known] = [letter for letter in dead if letter.key == b"hard"]
+    assert clients.first_place(known) == place
+    assert known.header("h") == b"1"
+    assert known.header("__fewnerd.size.value") == b"%d" % len(hard)
+    assert "is refused" in worker.said() or "refuses a record for its size" in worker.said()
+    assert peak(worker.pid) < 400
+    stream.stop(worker)
+
+
+def test_headers_that_outgrow_their_room_stop_nothing(flow: Callable[..., Flow]) -> None:
+    """A record at its input topic's limit, whose letter finds no room, is dead without value and headers."""
+    stream = flow(partitions=1, max_message_bytes=200_000, max_text_bytes=100_000, compression="none")
+    many = tuple((f"h{n}", b"x" * 20) for n in range(3000))
+    noise = base64.b64encode(random.Random(2).randbytes(70_000))
+    for topic in (stream.retries[0], stream.settings.topology.inputs[0].dead):
+        clients.alter_topic(stream.bootstrap, topic, {"max.message.bytes": "150000"})
+    stream.send([New(noise, b"large", many)], **ALONE)
+    stream.send(
+        [New(json.dumps({"id": "r", "text": "!fail", "x": noise.decode()}).encode(), b"retry", many)], **ALONE
+    )
+    stream.send([raw("Paris")])
+    worker = stream.worker(checked=False)
+    stream.wait_done()
+    assert len(texts(stream)) == 1
+    letters = {letter.key: letter for letter in stream.dead()}
+    assert {key: letter.header("__fewnerd.reason") for key, letter in letters.items()} == {
+        b"large": b"record-too-large",
+        b"retry": b"record-too-large",
+    }
+    for letter in letters.values():
+        assert letter.value is None
+        assert letter.header("h0") is None
+        assert int(letter.header("__fewnerd.size.headers") or b"") > 60_000
+    stream.stop(worker)
+
+
+def test_memory_is_bounded_whatever_comes_in(flow: Callable[..., Flow]) -> None:
+    """Texts of a megabyte full of entities, batches that unpack to many, and retries that wait, by the hundred."""
+    stream = flow(partitions=4, retry_delays="60,90")
+    worker = stream.worker()
+    due = str(int((time.time() + 50) * 1000)).encode()
+    place = (("attempt", b"1"), ("replay", b"0"), ("topic", stream.input.encode()), ("partition", b"0"))
+    ours = tuple(
+        (f"__fewnerd.{name}", value) for name, value in (*place, ("offset", b"0"), ("not-before", due))
+    )
+    waiting = raw("a" * (MIB - 100))
+    for part in range(4):
+        stream.send(
+            [New(waiting, partition=part, headers=ours)] * 40,
+            topic=stream.retries[0],
+            compression_type="lz4",
+            message_max_bytes=str(64 << 20),
+        )
+    full = raw("Paris, " * (MIB // 7 - 10))
+    for part in range(4):
+        stream.send(
+            [New(full, partition=part)] * 2,
+            compression_type="zstd",
+            message_max_bytes=str(64 << 20),
+        )
+    stream.wait_committed(8)
+    assert {letter.header("__fewnerd.reason") for letter in stream.dead()} == {b"result-too-large"}
+    assert peak(worker.pid) < 500
     stream.stop(worker)

@@ -34,6 +34,7 @@ _NAMES = {
         (GroupCoordinator, "reset_generation"),
         (fetcher.Fetcher, "_create_fetch_waiter"),
         (fetcher.Fetcher, "_notify"),
+        (fetcher, "MemoryRecords"),
         (fetcher.FetchResult, "getone"),
         (fetcher.FetchResult, "has_more"),
         (subscription_state.SubscriptionState, "fetch_context"),
