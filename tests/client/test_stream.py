@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fewnerd_client import CATEGORIES, NONE, ClientError, Joined, Raw, SqliteStore, UnreadableMessageError
+from fewnerd_client.ledger import Ledger
 from fewnerd_client.testing import Memory, entity, messages
 from hypothesis import given
 from hypothesis import strategies as st
@@ -391,3 +392,20 @@ class _read:  # noqa: N801 - a function in all but the fact that a generator wou
 
 def _event(record: Raw) -> str:
     return (dict(record.headers)["ce_id"] or b"").decode()
+
+
+def test_what_was_given_up_is_forgotten() -> None:
+    """A partition that comes back begins where its committed offset is, whatever was known of it before."""
+    ledger = Ledger()
+    partition = ("entities.person", 0)
+    for offset in (5, 6):
+        ledger.open(partition, offset)
+    ledger.close(partition, 5)
+    assert ledger.due() == {partition: 6}
+    ledger.forget([partition])
+    ledger.close(partition, 6)
+    assert ledger.due() == {}
+    ledger.open(partition, 2)
+    assert ledger.due() == {}
+    ledger.close(partition, 2)
+    assert ledger.due() == {partition: 3}
