@@ -12,7 +12,7 @@ from fewnerd_stream.cli._group import examples, run
 from fewnerd_stream.cli._letters import SETTINGS, filters, inputs
 from fewnerd_stream.cli._options import json_option, settings_options
 from fewnerd_stream.cli._replay import replay
-from fewnerd_stream.errors import FewnerdError, TopicsError
+from fewnerd_stream.errors import FewnerdError
 from fewnerd_stream.operations.dead.filters import Filter, parse_offsets
 
 if TYPE_CHECKING:
@@ -141,12 +141,11 @@ async def _chosen_letters(
     topic = own.dead
     async with clients.admin(settings) as admin:
         there = await clients.partitions(admin)
-    if topic not in there:
-        raise TopicsError(f"there is no topic {topic}: `fewnerd-stream topics create` makes it")
+        await clients.require(admin, there, [topic])
     async with clients.consumer(settings) as reader:
         marks = ReplayedOffsets(topic)
-        if own.marks in there:
-            await store.load_marks(reader, own.marks, marks)
+        if own.marks in there and not await store.load_marks_if_allowed(reader, own.marks, marks):
+            click.echo(f"no right to read {own.marks}: all letters count as not replayed", err=True)
         for span in await store.spans(reader, settings, (topic, there[topic]), chosen, marks):
             if span.start >= span.end:
                 continue

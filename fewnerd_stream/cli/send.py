@@ -13,7 +13,7 @@ import click
 
 from fewnerd_stream.cli._group import complain, examples, run
 from fewnerd_stream.cli._options import CONNECTION, json_option, settings_options
-from fewnerd_stream.errors import FewnerdError, TopicsError
+from fewnerd_stream.errors import FewnerdError
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ async def _send(source: IO[bytes], settings: Settings, result: Sent, way: _Way) 
     from fewnerd_stream.kafka import clients
 
     async with clients.admin(settings) as admin:
-        if result.topic not in await clients.partitions(admin):
-            raise TopicsError(f"there is no topic {result.topic}: `fewnerd-stream topics create` makes it")
+        await clients.require(admin, await clients.partitions(admin), [result.topic])
     started = time.monotonic()
     async with Sender(settings, result.topic, result) as lines:
         try:

@@ -17,7 +17,6 @@ from fewnerd_stream.contract.documents import unwrapped
 from fewnerd_stream.contract.harmless import harmless
 from fewnerd_stream.contract.jsonlines import compact_line, json_line
 from fewnerd_stream.contract.taxonomy import CATEGORIES, NONE
-from fewnerd_stream.errors import TopicsError
 from fewnerd_stream.operations.dead.letters import readable
 
 if TYPE_CHECKING:
@@ -130,9 +129,12 @@ async def _records(
 
     async with clients.admin(settings) as admin:
         there = await clients.partitions(admin)
-    missing = [topic for topic in topics if topic not in there]
-    if missing:
-        raise TopicsError(f"there is no topic {', '.join(missing)}: `fewnerd-stream topics create` makes it")
+        hidden = await admin.forbidden([topic for topic in topics if topic not in there])
+        seen = tuple(topic for topic in topics if topic not in hidden)
+        if hidden and seen:
+            click.echo(f"no right to see {', '.join(sorted(hidden))}: the others are shown", err=True)
+        await clients.require(admin, there, seen or topics)
+    topics = seen
     async with clients.consumer(settings, follow=True) as reader:
         bounds = await clients.bounds(reader, {topic: there[topic] for topic in topics})
         reader.assign([TopicPartition(*place) for place in bounds])

@@ -6,8 +6,9 @@ The worker's own transport is not here: this is for looking at topics, for sendi
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka import errors as kafka
@@ -15,9 +16,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from fewnerd_stream.contract.records import Record
 from fewnerd_stream.errors import BrokerError, TopicsError
+from fewnerd_stream.kafka.admin import PatientAdmin, patiently
+from fewnerd_stream.kafka.reach import answering
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from aiokafka import ConsumerRecord
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 REACH: Final = 8.0
 """Seconds within which a broker must have answered for the first time."""
 
-_Client = TypeVar("_Client", AIOKafkaAdminClient, AIOKafkaConsumer, AIOKafkaProducer)
+_Client = TypeVar("_Client", PatientAdmin, AIOKafkaConsumer, AIOKafkaProducer)
 
 _STOP: Final = 5.0
 _BATCH: Final = 500
@@ -34,6 +37,8 @@ _POLL_MS: Final = 500
 _LOOK_MS: Final = 20
 _TELL: Final = 2.0
 _FOLLOW_MS: Final = 500
+_MOVES: Final = 25.0
+_TRY_MS: Final = 10_000
 _REFUSED: Final = (
     kafka.AuthenticationFailedError,
     kafka.ClusterAuthorizationFailedError,
@@ -57,7 +62,8 @@ def broker_errors(settings: Settings) -> Iterator[None]:
         raise TopicsError(f"no such topic at {servers}: {_said(error)}") from error
     except kafka.NodeNotReadyError as error:
         raise BrokerError(
-            f"{servers} answers, but names brokers that do not: see their advertised.listeners"
+            f"{servers} answers, but names brokers that do not: they are down, or their advertised.listeners "
+            "cannot be reached from here"
         ) from error
     except kafka.KafkaConnectionError as error:
         why = "" if "Unable to bootstrap" in str(error) else f": {_said(error)}"
@@ -68,14 +74,20 @@ def broker_errors(settings: Settings) -> Iterator[None]:
         raise BrokerError(f"the broker at {servers} did not answer in time") from error
 
 
+def _made(kind: type[_Client], options: dict[str, Any], **more: Any) -> _Client:  # noqa: ANN401 - aiokafka's
+    return kind(**options, **more)
+
+
 def _said(error: kafka.KafkaError) -> str:
     text = str(error)
     return text if type(error).__name__ in text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, client: _Client) -> AsyncIterator[_Client]:
+async def _opened(settings: Settings, make: Callable[[dict[str, Any]], _Client]) -> AsyncIterator[_Client]:
     """Start a client within `REACH`, and stop it however the block is left."""
+    servers = await answering(settings, REACH)
+    client = make(settings.client_options() | {"bootstrap_servers": servers})
     stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     with broker_errors(settings):
         try:
@@ -84,11 +96,12 @@ async def _opened(settings: Settings, client: _Client) -> AsyncIterator[_Client]
                     await client.start()
                     await asyncio.sleep(0)  # aiokafka's tasks must have begun before they can be stopped
                     if isinstance(client, AIOKafkaAdminClient):
-                        # The servers given have answered; those that they name may be out of our reach.
+                        # The servers given have answered; those that they name may all be out of our reach.
                         await client.describe_cluster()
-            except TimeoutError as error:
+            except (TimeoutError, kafka.NodeNotReadyError) as error:
                 raise BrokerError(
-                    f"no broker answers at {settings.bootstrap_servers} within {REACH:g} s"
+                    f"{servers[0]} answers, but names brokers that do not: they are down, or their "
+                    "advertised.listeners cannot be reached from here"
                 ) from error
             yield client
         finally:
@@ -99,12 +112,10 @@ async def _opened(settings: Settings, client: _Client) -> AsyncIterator[_Client]
 
 
 @asynccontextmanager
-async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin(settings: Settings) -> AsyncIterator[PatientAdmin]:
     """Open an admin client."""
-    client = AIOKafkaAdminClient(
-        **settings.client_options(), request_timeout_ms=round(settings.request_timeout * 1000)
-    )
-    async with _opened(settings, client) as opened:
+    make = functools.partial(_made, PatientAdmin, patience=settings.request_timeout)
+    async with _opened(settings, make) as opened:
         yield opened
 
 
@@ -117,25 +128,27 @@ async def consumer(settings: Settings, *, follow: bool = False) -> AsyncIterator
         follow: it is to wait for what comes. Else it reads what is there, and asks at short intervals, since
             aiokafka goes on to another partition only when its request for the last one was answered.
     """
-    client = AIOKafkaConsumer(
-        **settings.client_options(),
+    make = functools.partial(
+        _made,
+        AIOKafkaConsumer,
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=settings.isolation,
         fetch_max_wait_ms=_FOLLOW_MS if follow else _LOOK_MS,
-        request_timeout_ms=round(settings.request_timeout * 1000),
+        request_timeout_ms=min(_TRY_MS, round(settings.request_timeout * 1000)),
         max_partition_fetch_bytes=max(1 << 20, settings.max_message_bytes),
     )
-    async with _opened(settings, client) as opened:
+    async with _opened(settings, make) as opened:
         yield opened
 
 
 @asynccontextmanager
 async def producer(settings: Settings, *, linger: float = 0.005) -> AsyncIterator[AIOKafkaProducer]:
     """Open a producer that counts a record as sent when every in-sync replica has it."""
-    client = AIOKafkaProducer(
-        **settings.client_options(),
+    make = functools.partial(
+        _made,
+        AIOKafkaProducer,
         acks="all",
         enable_idempotence=settings.idempotence,
         compression_type=None if settings.compression == "none" else settings.compression,
@@ -143,7 +156,7 @@ async def producer(settings: Settings, *, linger: float = 0.005) -> AsyncIterato
         max_request_size=settings.max_result_bytes,
         request_timeout_ms=round(settings.request_timeout * 1000),
     )
-    async with _opened(settings, client) as opened:
+    async with _opened(settings, make) as opened:
         yield opened
 
 
@@ -154,6 +167,22 @@ async def partitions(client: AIOKafkaAdminClient) -> dict[str, list[int]]:
         topic["topic"]: sorted(partition["partition"] for partition in topic["partitions"])
         for topic in described
     }
+
+
+async def require(client: PatientAdmin, there: Mapping[str, object], names: Sequence[str]) -> None:
+    """See that there are topics, and that we may see them.
+
+    Raises:
+        TopicsError: some are missing, or not ours to see.
+    """
+    missing = [name for name in names if name not in there]
+    forbidden = await client.forbidden(missing) if missing else set()
+    if forbidden:
+        raise TopicsError(
+            f"no right to see {', '.join(sorted(forbidden))}: Describe is needed, or Read or Write"
+        )
+    if missing:
+        raise TopicsError(f"there is no topic {', '.join(missing)}: `fewnerd-stream topics create` makes it")
 
 
 def to_record(message: ConsumerRecord) -> Record:
@@ -207,15 +236,19 @@ async def bounds(
     wanted = [TopicPartition(topic, number) for topic, numbers in where.items() for number in numbers]
     if not wanted:
         return {}
-    starts = await client.beginning_offsets(wanted)
-    ends = await client.end_offsets(wanted)
+    # A frozen broker's partitions are led by another one after a while.
+    starts = await patiently(lambda: client.beginning_offsets(wanted), _MOVES)
+    ends = await patiently(lambda: client.end_offsets(wanted), _MOVES)
     client.assign(wanted)
     for one in wanted:
         client.seek(one, ends[one])
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _TELL
     while (asked := [one for one in wanted if client.highwater(one) is None]) and loop.time() < deadline:
-        await client.getmany(*asked, timeout_ms=_LOOK_MS)
+        try:
+            await client.getmany(*asked, timeout_ms=_LOOK_MS)
+        except kafka.TopicAuthorizationFailedError:
+            break  # who may see a topic, and not read it, is told its ends all the same
     for one in wanted:
         # Who reads what is not committed is told no stable offset, -1.
         told = [client.last_stable_offset(one), client.highwater(one)]

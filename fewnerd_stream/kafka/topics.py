@@ -123,11 +123,14 @@ async def check_topics(settings: Settings) -> list[TopicProblem]:
         others = {
             one: await clashes(client, settings.group, one, partitions) for one in settings.topology.inputs
         }
+        forbidden = await client.forbidden([name for name in names if name not in states])
     states |= {
         name: TopicState(one.name, one.partitions, one.replication, one.leaderless, told.get(name))
         for name, one in states.items()
     }
-    found = list(problems_with(settings, states))
+    found = [one for one in problems_with(settings, states) if one.topic not in forbidden]
+    if forbidden:
+        found.append(TopicProblem(min(forbidden), "error", _unseen(forbidden)))
     found += [
         TopicProblem(one.retries[0], "error", _shared(settings, one, group))
         for one, groups in others.items()
@@ -220,6 +223,13 @@ def _shared(settings: Settings, one: InputTopics, group: str) -> str:
     return (
         f"{one.retries[0]}: the group {group} uses this topic, too, for its input {own.removeprefix(f'{group}.')}: "
         f"one of the two groups needs another name"
+    )
+
+
+def _unseen(names: set[str]) -> str:
+    return (
+        f"no right to see {', '.join(sorted(names))}: whether they are there, and as they must be, cannot be told; "
+        "Describe is needed, which Read and Write include"
     )
 
 

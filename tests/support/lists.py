@@ -93,6 +93,11 @@ class ListKafka:
             self.topics[topic.name] = topic.num_partitions
         return SimpleNamespace(topic_errors=[(topic.name, 0, None) for topic in new])
 
+    async def forbidden(self, names: list[str]) -> set[str]:
+        """Hide nothing."""
+        assert not set(names) & set(self.topics)
+        return set()
+
     async def describe_configs(self, resources: Iterable[Any]) -> list[Any]:
         """Tell topics' cleanup policies."""
         told = [

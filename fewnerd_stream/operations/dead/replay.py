@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from fewnerd_stream.contract.envelope import replay_record
-from fewnerd_stream.errors import FewnerdError, TopicsError
+from fewnerd_stream.errors import FewnerdError
 from fewnerd_stream.kafka import clients
 from fewnerd_stream.operations.dead import store
 from fewnerd_stream.operations.dead.filters import Filter
@@ -164,9 +164,7 @@ class Replay:
             admin = await stack.enter_async_context(clients.admin(settings))
             topics = await clients.partitions(admin)
             wanted = (self._topics.dead, self._topics.retries[0], self._topics.marks)
-            for name in wanted[:2] if order.dry_run else wanted:
-                if name not in topics:
-                    raise TopicsError(f"there is no topic {name}: `fewnerd-stream topics create` makes it")
+            await clients.require(admin, topics, wanted[:2] if order.dry_run else wanted)
             if not order.dry_run:
                 await store.check_marks_topic(admin, self._topics.marks)
             reader = await stack.enter_async_context(clients.consumer(settings))

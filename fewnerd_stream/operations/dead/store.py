@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiokafka.errors import TopicAuthorizationFailedError
+
 from fewnerd_stream.errors import FewnerdError, TopicsError
 from fewnerd_stream.kafka import clients, topics
 from fewnerd_stream.operations.dead.letters import Letter
@@ -108,6 +110,19 @@ async def load_marks(client: AIOKafkaConsumer, topic: str, marks: ReplayedOffset
     async for batch in clients.read(client, where, (await clients.bounds(client, {topic: [0]}))[where]):
         for record in batch:
             _apply(marks, record)
+
+
+async def load_marks_if_allowed(client: AIOKafkaConsumer, topic: str, marks: ReplayedOffsets) -> bool:
+    """Take over the records of a marks topic, where we may read it; returns whether we may.
+
+    Raises:
+        MarksError: as `load_marks`.
+    """
+    try:
+        await load_marks(client, topic, marks)
+    except TopicAuthorizationFailedError:
+        return False
+    return True
 
 
 async def follow_marks(client: AIOKafkaConsumer, marks: ReplayedOffsets) -> None:

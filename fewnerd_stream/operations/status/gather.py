@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiokafka import TopicPartition
@@ -12,6 +13,7 @@ from aiokafka.errors import (
     GroupLoadInProgressError,
     KafkaError,
     NotCoordinatorForGroupError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
@@ -33,11 +35,12 @@ from fewnerd_stream.operations.status.report import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from fewnerd_stream.contract.records import Record
     from fewnerd_stream.contract.topology import InputTopics
     from fewnerd_stream.settings import Settings
 
@@ -67,13 +70,16 @@ async def gather(settings: Settings, *, letters: int | None = 10_000) -> Report:
         topics = await clients.partitions(admin)
         read = {name: topics[name] for one in settings.topology.inputs for name in one.read if name in topics}
         wanted = {name for name, role in settings.topology.roles() if role != "output"}
-        report.missing = sorted(wanted - topics.keys())
+        hidden = await admin.forbidden(sorted(wanted - topics.keys()))
+        report.missing = sorted(wanted - topics.keys() - hidden)
+        if hidden:
+            report.notes.append(f"no right to see {', '.join(sorted(hidden))}: Describe is needed")
         await _members(admin, settings, report)
         report.partitions = await _partitions(admin, reader, settings, report, read)
-        report.heads = await _heads(reader, settings, report.partitions)
+        report.heads = await _heads(reader, settings, report)
         for one in settings.topology.inputs:
             if one.dead in topics:
-                report.dead.append(await _dead(reader, settings, one, topics, letters))
+                report.dead.append(await _dead(reader, settings, report, (one, topics), letters))
     return report
 
 
@@ -140,44 +146,59 @@ async def _partitions(
     ]
 
 
-async def _heads(
-    reader: AIOKafkaConsumer, settings: Settings, partitions: Sequence[PartitionStatus]
-) -> list[Waiting]:
+async def _heads(reader: AIOKafkaConsumer, settings: Settings, report: Report) -> list[Waiting]:
     """Read the record that each retry partition comes to next."""
     heads = []
-    for one in partitions:
+    for one in report.partitions:
         if one.role != "retry" or not one.lag:
             continue
-        async for batch in clients.read(reader, (one.topic, one.partition), (one.next, one.end)):
-            record = batch[0]
-            source = source_of(record, settings)
-            origin = f"{source.topic}/{source.partition}/{source.offset}"
-            where = (one.topic, one.partition, record.offset)
-            # No worker waits for longer than a day, whatever the writer's clock was.
-            due = min(not_before(record), time.time_ns() // 1_000_000 + DAY_MS)
-            heads.append(Waiting(*where, record.timestamp, due, origin))
-            break
+        with _spared(report, one.topic, "how long its retries wait"):
+            async for batch in clients.read(reader, (one.topic, one.partition), (one.next, one.end)):
+                heads.append(_head(batch[0], settings))
+                break
     return heads
+
+
+def _head(record: Record, settings: Settings) -> Waiting:
+    source = source_of(record, settings)
+    origin = f"{source.topic}/{source.partition}/{source.offset}"
+    # No worker waits for longer than a day, whatever the writer's clock was.
+    due = min(not_before(record), time.time_ns() // 1_000_000 + DAY_MS)
+    return Waiting(record.topic, record.partition, record.offset, record.timestamp, due, origin)
+
+
+@contextmanager
+def _spared(report: Report, topic: str, what: str) -> Iterator[None]:
+    """Note what cannot be told without the right to read a topic, and let the rest be told."""
+    try:
+        yield
+    except TopicAuthorizationFailedError:
+        note = f"no right to read {topic}: {what} is not known"
+        if note not in report.notes:
+            report.notes.append(note)
 
 
 async def _dead(
     reader: AIOKafkaConsumer,
     settings: Settings,
-    one: InputTopics,
-    topics: Mapping[str, list[int]],
+    report: Report,
+    where: tuple[InputTopics, Mapping[str, list[int]]],
     letters: int | None,
 ) -> Dead:
     """Count an input's dead letters, and the newest of them by reason."""
+    one, topics = where
     topic = one.dead
     found = await clients.bounds(reader, {topic: topics[topic]})
     bounds = {number: span for (_, number), span in found.items()}
     dead = Dead(topic, total=sum(end - first for first, end in bounds.values()))
     if one.marks in topics:
         marks = ReplayedOffsets(topic)
-        await store.load_marks(reader, one.marks, marks)
+        with _spared(report, one.marks, "what was replayed"):
+            await store.load_marks(reader, one.marks, marks)
         dead.replayed = sum(marks.count(number, *span) for number, span in bounds.items())
-    for number, span in newest(bounds, letters).items():
-        async for batch in clients.read(reader, (topic, number), span):
-            dead.looked_at += len(batch)
-            dead.reasons.update(Letter.of(record, settings).reason for record in batch)
+    with _spared(report, topic, "why its letters are dead"):
+        for number, span in newest(bounds, letters).items():
+            async for batch in clients.read(reader, (topic, number), span):
+                dead.looked_at += len(batch)
+                dead.reasons.update(Letter.of(record, settings).reason for record in batch)
     return dead
