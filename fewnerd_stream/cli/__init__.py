@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "console": ("console", "A page with documents as they come, figures, dead letters."),
     "tail": ("tail", "Watch enriched documents as they come."),
     "tag": ("tag", "Find entities in a text; needs no broker."),
+    "diff": ("diff", "How far two models agree on the same documents."),
     "status": ("status", "Lag, owners, waiting retries and dead letters."),
     "health": ("health", "Tell whether the worker on this machine is well."),
     "dead": ("dead", "Look at dead letters, and replay them."),

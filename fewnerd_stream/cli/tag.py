@@ -53,13 +53,13 @@ def command(*, source: str, lines: bool, settings: Settings, as_json: bool) -> N
     from agents.tagger import load_tagger
     from fewnerd_stream.terminal import console, painted, print_json
 
-    documents = _documents(source, settings, lines=lines)
+    documents = documents_of(source, settings, lines=lines)
     out = console()
     alone = not (
         lines or source.lower().endswith(_JSON_LINES)
     )  # else a text is one line, as its neighbours are
     with closing(load_tagger(settings)) as tagger:
-        for slab in _slabs(documents):
+        for slab in slabs_of(documents):
             for document, entities in zip(slab, tagger.tag([each["text"] for each in slab]), strict=True):
                 if as_json:
                     found = [{name: getattr(entity, name) for name in _FIELDS} for entity in entities]
@@ -73,7 +73,8 @@ def _colours(out: Any) -> bool:  # noqa: ANN401 - rich's console, imported late
     return out.color_system is not None and not out.no_color
 
 
-def _slabs(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def slabs_of(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Give so many documents at a time as are worth tagging at once."""
     slab: list[dict[str, Any]] = []
     for document in documents:
         slab.append(document)
@@ -84,7 +85,7 @@ def _slabs(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
         yield slab
 
 
-def _documents(source: str, settings: Settings, *, lines: bool) -> Iterator[dict[str, Any]]:
+def documents_of(source: str, settings: Settings, *, lines: bool) -> Iterator[dict[str, Any]]:
     """Read the texts, each with its id if it has one.
 
     Raises:
