@@ -104,12 +104,23 @@ def test_its_order_of_start(services: dict[str, dict[str, Any]]) -> None:
 def test_its_commands_exist(services: dict[str, dict[str, Any]]) -> None:
     """Every command is one that the command line takes, arguments too."""
     ours = {name: service for name, service in services.items() if service["image"] == PROGRAM}
-    assert set(ours) == {"topics", "worker"}
+    assert set(ours) == {"topics", "worker", "console", "feed"}
+    assert parse(ours["console"]["command"]) == "console"
+    assert "exec fewnerd-stream feed rss $$FEEDS" in ours["feed"]["entrypoint"]
     assert parse(ours["topics"]["command"]) == "topics create"
     assert parse(ours["worker"]["command"]) == "worker"
     kind, program, *arguments = ours["worker"]["healthcheck"]["test"]
     assert (kind, program) == ("CMD", PROGRAM)
     assert parse(arguments) == "health"
+
+
+def test_the_page_is_seen_on_this_machine_alone(services: dict[str, dict[str, Any]]) -> None:
+    """It needs no more than the topics, comes when it is asked for, and answers to no other name."""
+    console = services["console"]
+    assert console["ports"] == ["127.0.0.1:8000:8000"]
+    assert console["command"][-2:] == ["--allow-host", "localhost"]
+    assert "live" in console["profiles"]
+    assert services["feed"]["profiles"] == ["live"]
 
 
 def test_the_commands_in_its_comment_exist() -> None:
@@ -190,7 +201,7 @@ def test_the_image_is_made_of_files_that_are_sent(dockerfile: list[tuple[str, st
 
 def test_what_observes_is_asked_for(services: dict[str, dict[str, Any]]) -> None:
     """Prometheus and Grafana come with their profile only, mount files that exist, and are open to this host alone."""
-    observing = {name: service for name, service in services.items() if "profiles" in service}
+    observing = {name: one for name, one in services.items() if "observe" in one.get("profiles", ())}
     assert set(observing) == {"prometheus", "grafana"}
     for service in observing.values():
         assert service["profiles"] == ["observe"]
