@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Protocol
@@ -41,8 +42,8 @@ class Steps(Protocol):
     def encode(self, texts: Sequence[str], beat: Beat) -> Pieces:
         """Tokenize; call ``beat`` meanwhile."""
 
-    def batches(self, pieces: Pieces) -> list[list[Window]]:
-        """Group the windows over all texts, longest first."""
+    def batches(self, pieces: Pieces, beat: Beat) -> list[list[Window]]:
+        """Group the windows over all texts, longest first; call ``beat`` meanwhile."""
 
     def infer(self, batch: Sequence[tuple[Pieces, Sequence[Window]]]) -> Floats:
         """Run the graph."""
@@ -72,6 +73,9 @@ class Chunk:
         self.groups: list[list[Window]] = []
         self.lengths: list[int] = []
         self.pieces: Pieces
+        # The board's, too: how many runners are at work on it.
+        self.at_work = 0
+        board.begin(self)
         pool.submit([self._prepare])
 
     def collect(self) -> list[list[Entity]]:
@@ -89,6 +93,10 @@ class Chunk:
         """Let whoever waits raise this."""
         self._board.drop(self)
         self._failure = self._failure or failure
+        self._end()
+
+    def _end(self) -> None:
+        self._board.end(self)
         self._done.set()
 
     def deliver(self, words: Ints, logits: Floats) -> None:
@@ -107,19 +115,23 @@ class Chunk:
             part = self._steps.entities(self._texts, self.pieces, words[first:past], logits[first:past])
             for of_text, more in zip(found, part, strict=True):
                 of_text.extend(more)
-            self.beat()
+            self._board.beat([self])
         self._found = found
-        self._done.set()
+        self._end()
 
     def _prepare(self) -> None:
+        def beat() -> None:
+            self._board.beat([self])
+
         try:
-            self.pieces = self._steps.encode(self._texts, self.beat)
-            self.groups = self._steps.batches(self.pieces)[::-1]
+            with self._board.working([self]):
+                self.pieces = self._steps.encode(self._texts, beat)
+                self.groups = self._steps.batches(self.pieces, beat)[::-1]
             self.lengths = [max(window.end - window.start for window in group) + 2 for group in self.groups]
             self._left = len(self.groups)
             if not self._left:
                 self._found = [[] for _ in self._texts]
-                self._done.set()
+                self._end()
                 return
             self._board.put(self)
             self._pool.submit([self._infer] * self._left)
@@ -131,18 +143,20 @@ class Chunk:
         batch = self._board.take(self)
         if not batch:
             return
+        slabs = [slab for slab, _ in batch]
         try:
-            logits = self._steps.infer([(slab.pieces, group) for slab, group in batch])
-            rows = decode.undecided(logits, self._steps.bundle.decoding)
+            with self._board.working(slabs):
+                logits = self._steps.infer([(slab.pieces, group) for slab, group in batch])
+                rows = decode.undecided(logits, self._steps.bundle.decoding)
+            self._board.beat(slabs)
             begin = 0
             for slab, group in batch:
-                slab.beat()
                 words = np.concatenate([np.arange(window.word, window.past) for window in group])
                 own = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + words.size)]
                 slab.deliver(words[own - begin], logits[own])
                 begin += words.size
         except BaseException as failure:  # noqa: BLE001 - whoever waits gets it, whatever it is
-            for slab, _ in batch:
+            for slab in slabs:
                 slab.fail(failure)
 
 
@@ -152,6 +166,37 @@ class BatchQueue:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slabs: list[Chunk] = []
+        self._under_way: set[Chunk] = set()
+
+    def begin(self, slab: Chunk) -> None:
+        """Know of a slab from its beginning on."""
+        with self._lock:
+            self._under_way.add(slab)
+
+    def end(self, slab: Chunk) -> None:
+        """Forget a slab that is done, or has failed."""
+        with self._lock:
+            self._under_way.discard(slab)
+
+    @contextlib.contextmanager
+    def working(self, slabs: Sequence[Chunk]) -> Iterator[None]:
+        """Note that a runner is at work on these."""
+        with self._lock:
+            for slab in slabs:
+                slab.at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                for slab in slabs:
+                    slab.at_work -= 1
+
+    def beat(self, slabs: Sequence[Chunk]) -> None:
+        """Give a sign of life for these, and for all that only wait for their turn: it is why they do."""
+        with self._lock:
+            alive = {*slabs, *(slab for slab in self._under_way if not slab.at_work)}
+        for slab in alive:
+            slab.beat()
 
     def put(self, slab: Chunk) -> None:
         """Offer a slab's groups to all runners."""

@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
+
+
+# Windows that are grouped in one go: grouping takes its time, too.
+_WINDOWS_AT_ONCE: Final = 8192
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,8 +210,8 @@ class Tagger:
             for slab in begun:
                 slab.abandon()
 
-    def batches(self, pieces: Pieces) -> list[list[windows.Window]]:
-        """Return the windows over all texts, grouped into batches of like length."""
+    def batches(self, pieces: Pieces, beat: Beat = silent) -> list[list[windows.Window]]:
+        """Return the windows over all texts, grouped into batches of like length; call ``beat`` meanwhile."""
         all_windows = windows.plan(
             pieces.first,
             pieces.sentence,
@@ -216,8 +220,14 @@ class Tagger:
             overlap=self.bundle.overlap,
         )
         lengths = [window.end - window.start + 2 for window in all_windows]
-        groups = windows.batches(lengths, windows.BATCH_PIECES)
-        return [[all_windows[index] for index in group] for group in groups]
+        out: list[list[windows.Window]] = []
+        for first in range(0, len(lengths), _WINDOWS_AT_ONCE):
+            groups = windows.batches(lengths[first : first + _WINDOWS_AT_ONCE], windows.BATCH_PIECES)
+            out += [[all_windows[first + index] for index in group] for group in groups]
+            beat()
+        if len(lengths) > _WINDOWS_AT_ONCE:
+            out.sort(key=lambda group: -max(window.end - window.start for window in group))
+        return out
 
     def encode(self, texts: Sequence[str], beat: Beat = silent) -> Pieces:
         """Return the texts' pieces and words; call ``beat`` meanwhile."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from model.evaluate import join
+from model.pool import silent
 from model.recipe.fit import gold_spans
 from model.scores import Count
 from model.tagger import Tagger
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from model.pieces import Pieces
+    from model.pool import Beat
     from model.recipe.data import Sentence
     from model.windows import Window
 
@@ -101,12 +103,12 @@ def _gold(sentence: Sentence) -> list[tuple[str, str]]:
 class WholeTagger(Tagger):
     """A tagger that shows the graph as much of a text at once as it can take, not a sentence."""
 
-    def batches(self, pieces: Pieces) -> list[list[Window]]:
+    def batches(self, pieces: Pieces, beat: Beat = silent) -> list[list[Window]]:
         """Return the windows over all texts, each text as one sentence."""
         sentence = np.zeros_like(pieces.sentence)
         begins = pieces.text_words[:-1]
         sentence[begins[begins < sentence.size]] = True
-        return super().batches(dataclasses.replace(pieces, sentence=sentence))
+        return super().batches(dataclasses.replace(pieces, sentence=sentence), beat)
 
 
 def one_type(found: Iterable[Sequence[tuple[str, str]]]) -> tuple[int, int]:

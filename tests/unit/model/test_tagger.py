@@ -305,6 +305,40 @@ def test_a_call_at_work_gives_signs_of_life(tmp_path: Path) -> None:
         assert len(beats) == after
 
 
+def test_a_call_that_waits_for_its_turn_is_alive_as_long_as_another_is(tmp_path: Path) -> None:
+    """Behind a long text on the only runner a short one gives signs of life; behind one that hangs it gives none."""
+    beats: list[int] = []
+    graph = StubGraph()
+    with load(write_small(tmp_path / "small"), graph, threads=1) as tagger, ThreadPoolExecutor(2) as callers:
+        graph.gate = threading.Event()
+        long = callers.submit(tagger.tag, ["a Berlin s " * 20_000])
+        while not any(slab.groups for slab in tagger._board._under_way):
+            time.sleep(0.01)
+        short = callers.submit(tagger.tag, ["Berlin"], lambda: beats.append(1))
+        while len(tagger._board._under_way) < 2:
+            time.sleep(0.01)
+        before = len(beats)
+        time.sleep(0.2)
+        assert len(beats) == before
+        graph.gate.set()
+        long.result()
+        assert len(short.result()[0]) == 1
+        assert len(beats) > before
+        assert not tagger._board._under_way
+
+
+def test_grouping_many_windows_gives_signs_of_life(stub: Tagger) -> None:
+    """Groups come longest first, whatever was grouped in one go, and hold each window once."""
+    pieces = stub.encode(["b\n\n" * 20_000 + "a Berlin s " * 50])
+    beats: list[int] = []
+    groups = stub.batches(pieces, lambda: beats.append(1))
+    assert len(beats) == 3
+    longest = [max(window.end - window.start for window in group) for group in groups]
+    assert longest == sorted(longest, reverse=True)
+    starts = sorted(window.word for group in groups for window in group)
+    assert len(set(starts)) == len(starts) > 20_000
+
+
 @given(
     st.lists(st.integers(1, 3), max_size=60).map(np.cumsum),
     st.sets(st.integers(0, 180)),
