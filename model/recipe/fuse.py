@@ -86,6 +86,17 @@ class QuantizedGraph:
             raise FusionError(f"{self.path}: the weights of {name} are not symmetric")
         return Linear(scale, zero, values, scales, bias)
 
+    def is_relu(self, name: str) -> bool:
+        """Return whether the activation module of this name is a ReLU; if not, it is a GELU, in its many steps.
+
+        Raises:
+            FusionError: it is neither.
+        """
+        kinds = {node.op_type for node in self._nodes.values() if node.name.startswith(f"{name}/")}
+        if not kinds & {"Relu", "Erf"}:
+            raise FusionError(f"{self.path}: {name} is neither a ReLU nor a GELU")
+        return "Relu" in kinds
+
     def norm(self, name: str) -> tuple[Array, Array, float]:
         """Return a layer norm's weight, bias and epsilon."""
         node = self._nodes.get(
@@ -253,7 +264,11 @@ def _layer(
     held = build.norm([mixed, held], source.norm(f"{prefix}.sa_layer_norm"), f"{name}.mixed")
     wide, narrow = source.linear(f"{module}/ffn/lin1"), source.linear(f"{module}/ffn/lin2")
     inner = build.linear(build.quantized(held, wide, f"{name}.wide.input"), wide, f"{name}.wide")
-    inner = build.node("Gelu", [inner], f"{name}.gelu")
+    if not source.is_relu(f"{module}/ffn/activation"):
+        inner = build.node("Gelu", [inner], f"{name}.gelu")
+    elif narrow.zero.any():
+        raise FusionError(f"{source.path}: what ReLU gives is quantized with a zero point, {narrow.zero}")
+    # With 0 as its zero point, UINT8 holds nothing below 0: quantizing is the ReLU.
     outer = build.linear(build.quantized(inner, narrow, f"{name}.narrow.input"), narrow, f"{name}.narrow")
     return build.norm([outer, held], source.norm(f"{prefix}.output_layer_norm"), f"{name}.output")
 

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 LABELS = ("O", "person-other", "location-GPE")
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["cased", "plain ids"])
+@pytest.fixture(
+    scope="module",
+    params=[(True, "gelu"), (False, "gelu"), (True, "relu")],
+    ids=["cased", "plain ids", "relu"],
+)
 def network(request: pytest.FixtureRequest, checkpoint: Path) -> CasedDistilBertForTokenClassification:
-    """Make an untrained network, with letter case in its ids and without."""
-    return start_from(str(checkpoint), list(LABELS), cased=request.param)
+    """Make an untrained network, with letter case in its ids and without, with GELU and with ReLU."""
+    cased, activation = request.param
+    return start_from(str(checkpoint), list(LABELS), cased=cased, activation=activation)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,13 @@ def test_it_gives_the_plain_graphs_scores(
     fused = _run(folder / FUSED, {"input_ids": ids, "attention_mask": mask, "words": words})
     assert fused.shape == plain.shape
     assert np.abs(fused - plain).mean() < 0.02 * plain.std()
+
+
+def test_relu_costs_no_step(network: CasedDistilBertForTokenClassification, folder: Path) -> None:
+    """Where the activation is ReLU, quantizing does it; a GELU is one operator."""
+    kinds = [node.op_type for node in onnx.load(str(folder / FUSED), load_external_data=False).graph.node]
+    assert "Relu" not in kinds
+    assert kinds.count("Gelu") == (network.config.n_layers if network.config.activation == "gelu" else 0)
 
 
 def test_it_depends_on_neither_neighbours_nor_padding(
