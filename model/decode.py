@@ -54,11 +54,11 @@ class Decoding:
         smoothing: how many transitions' worth of the plain frequencies are mixed into each row.
         stay: added where an entity goes on; below 0 undoes what frequent types gain by following themselves.
         switch: added where one entity follows another of a different category without a word between.
-        least: the lowest score that is told of types that ``types`` does not name.
+        least: the lowest coarse score that is told of categories that ``thresholds`` does not name.
         sharpness: divides the types' scores within a category before a probability is told.
         categories: the category of each label, in their order, the first empty; None for the part of each
             before its first ``-``.
-        thresholds: by category, the lowest coarse score that is told; 0 where it is not named. F1 is highest
+        thresholds: by category, the lowest coarse score that is told. F1 is highest
             where all that is told is likelier right than half of F1 (Lipton, Elkan, Naryanaswamy: Optimal
             Thresholding of Classifiers to Maximize F1 Measure, 2014).
         types: by label, the lowest score that is told.

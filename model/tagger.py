@@ -61,7 +61,7 @@ class Least:
         Args:
             bundle: whose labels, categories and own thresholds there are.
             thresholds: the least coarse score of every category, or by name: a category's least coarse score, a
-                label's least score. A category's replaces all that the bundle says of it and its labels; what
+                label's least score. Either replaces what the bundle says of a label or of all of a category's; what
                 is not named keeps the bundle's.
             labels: the labels told; None for all. The others still compete, but are not told.
 
@@ -82,8 +82,10 @@ class Least:
             raise ValueError(f"thresholds must be 0 to 1, not {wrong[0]}")
         coarse, fine = [0.0], [0.0]
         for label, category in zip(bundle.labels[1:], decoding.category_of[1:], strict=True):
-            kept = 0.0 if category in thresholds else decoding.types.get(label, decoding.least)
-            coarse.append(thresholds.get(category, decoding.thresholds.get(category, 0.0)))
+            named = label in thresholds or category in thresholds
+            kept = 0.0 if named else decoding.types.get(label, 0.0)
+            own_coarse = 0.0 if named else decoding.thresholds.get(category, decoding.least)
+            coarse.append(thresholds.get(category, own_coarse))
             fine.append(thresholds.get(label, kept) if labels is None or label in labels else 2.0)
         return cls(bundle.labels, np.array(coarse, np.float32), np.array(fine, np.float32))
 

@@ -30,8 +30,10 @@ LEASTS = tuple(round(0.02 * step, 2) for step in range(31))
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PRECISIONS = (0.8, 0.9)
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.5, 3.0, 61))
-# Fewer entities, or sentences, say little of a type's or a category's own threshold.
+# Fewer entities say little of a type's own threshold.
 _ENOUGH = 20
+# What a category's own threshold must be worth, in F1.
+_PAYS = 0.01
 
 Spans = set[tuple[int, int, str]]
 
@@ -103,8 +105,10 @@ class Found:
 
     def told(self, decoding: decode.Decoding) -> Found:
         """Return what of it the decoding's thresholds tell."""
-        coarse = np.array([0.0, *(decoding.thresholds.get(name, 0.0) for name in decoding.names[1:])])
-        fine = np.array([decoding.types.get(label, decoding.least) for label in decoding.labels])
+        coarse = np.array(
+            [0.0, *(decoding.thresholds.get(name, decoding.least) for name in decoding.names[1:])]
+        )
+        fine = np.array([decoding.types.get(label, 0.0) for label in decoding.labels])
         return self.kept((self.coarse_score >= coarse[self.category]) & (self.score >= fine[self.label]))
 
     @property
@@ -242,30 +246,28 @@ def category_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, fl
 
     One wants the documents that belong there, the other the entities in them: so the sum is highest of the F1 of
     routing and the F1 over the category's types. A mean over three neighbours is compared, since a lone peak is
-    chance; a category that few sentences have gets what is best for all together.
+    chance. For the same reason a category has what is best for all together, or what comes next to that, unless
+    another threshold is worth more than `_PAYS`.
     """
 
-    def best(chosen: npt.NDArray[np.bool_], category: int | None) -> float:
+    def worth(chosen: npt.NDArray[np.bool_], category: int | None) -> npt.NDArray[np.float64]:
         belongs = found.belongs if category is None else found.belongs[:, [category]]
         types = slice(None) if category is None else decoding.group == category
         gold = found.gold[types].sum()
-        worth = []
+        sums = []
         for least in LEASTS:
             told = chosen & (found.coarse_score >= least)
             came = np.unique(found.sentence[told] * len(decoding.names) + found.category[told])
             right = found.belongs[came // len(decoding.names), came % len(decoding.names)].sum()
-            worth.append(
-                _f1(right, came.size, belongs.sum()) + _f1(found.right[told].sum(), told.sum(), gold)
-            )
-        smooth = np.convolve(np.pad(worth, 1, mode="edge"), np.ones(3) / 3, mode="valid")
-        return LEASTS[int(smooth.argmax())]
+            sums.append(_f1(right, came.size, belongs.sum()) + _f1(found.right[told].sum(), told.sum(), gold))
+        return np.convolve(np.pad(sums, 1, mode="edge"), np.ones(3) / 3, mode="valid")
 
-    everywhere = best(np.ones(found.label.size, np.bool_), None)
+    common = int(worth(np.ones(found.label.size, np.bool_), None).argmax())
     out = {}
     for number, name in enumerate(decoding.names[1:], 1):
-        own = found.category == number
-        enough = found.belongs[:, number].sum() >= _ENOUGH and own.sum() >= _ENOUGH
-        out[name] = best(own, number) if enough else everywhere
+        sums = worth(found.category == number, number)
+        good = np.flatnonzero(sums >= sums.max() - _PAYS)
+        out[name] = LEASTS[int(good[np.abs(good - common).argmin()])]
     return out
 
 

@@ -255,7 +255,7 @@ def test_a_bundles_thresholds_are_of_categories_and_of_types(tmp_path: Path, gra
     assert labels(thresholds={"location-GPE": 0.1}) == ["location-GPE"]
     assert labels(thresholds={"location": 0.1}) == ["location-GPE"]
     assert labels(thresholds={"location": 0.1, "location-GPE": 0.9995}) == []
-    assert labels(thresholds={"person-other": 0.1}) == []
+    assert labels(thresholds={"person-other": 0.1}) == ["person-other"]
 
 
 @pytest.mark.parametrize(
