@@ -276,7 +276,9 @@ def encode(  # noqa: PLR0917 - each is a part of the contract
             "model": {"name": model.name, "digest": model.digest, "precision": model.precision},
         }
     )[1:]
-    where = f"{source.topic}/{source.partition}/{source.offset}/"
+    # A topic that is made anew begins at offset 0 again: its id keeps its documents apart from the old one's.
+    topic = f"{source.topic}:{source.topic_id}" if source.topic_id else source.topic
+    where = f"{topic}/{source.partition}/{source.offset}/"
     fixed, rest = _fixed_headers(settings.group), _passed_on(record, source)
     room = settings.max_result_bytes - _size_but_value(record, rest)
     made = []

@@ -47,6 +47,7 @@ ATTEMPT: Final = OURS + "attempt"
 NOT_BEFORE: Final = OURS + "not-before"
 REPLAY: Final = OURS + "replay"
 TOPIC: Final = OURS + "topic"
+TOPIC_ID: Final = OURS + "topic-id"
 PARTITION: Final = OURS + "partition"
 OFFSET: Final = OURS + "offset"
 TIMESTAMP: Final = OURS + "timestamp"
@@ -68,6 +69,7 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
 # Kafka's offsets and times have 64 bits.
 _LARGEST: Final = 2**63 - 1
 _TOPIC: Final = re.compile(rb"[A-Za-z0-9._-]{1,249}")
+_TOPIC_ID: Final = re.compile(rb"[A-Za-z0-9_-]{22}")
 _MOST_TIMES: Final = 1_000_000
 
 
@@ -80,7 +82,7 @@ def source_of(record: Record, settings: EnvelopeOptions) -> Source:
     timestamp = record.timestamp
     if timestamp is not None and timestamp < 0:  # Kafka's way to say that there is none
         timestamp = None
-    return Source(record.topic, record.partition, record.offset, timestamp)
+    return Source(record.topic, record.partition, record.offset, timestamp, topic_id=record.topic_id)
 
 
 def _ours(record: Record) -> dict[str, bytes | None] | None:
@@ -103,6 +105,7 @@ def _believed(record: Record) -> Source | None:
     partition, offset = _number(found.get(PARTITION)), _number(found.get(OFFSET))
     attempt, replay = _number(found.get(ATTEMPT)), _number(found.get(REPLAY))
     timestamp = _number(found.get(TIMESTAMP))
+    topic_id = found.get(TOPIC_ID, b"")
     if (
         partition is None
         or offset is None
@@ -111,9 +114,11 @@ def _believed(record: Record) -> Source | None:
         or (timestamp is None and TIMESTAMP in found)
         or max(attempt, replay) > _MOST_TIMES
         or not _TOPIC.fullmatch(topic)
+        or topic_id is None
+        or (TOPIC_ID in found and not _TOPIC_ID.fullmatch(topic_id))
     ):
         return None
-    return Source(topic.decode(), partition, offset, timestamp, attempt, replay)
+    return Source(topic.decode(), partition, offset, timestamp, attempt, replay, topic_id.decode())
 
 
 def _number(value: bytes | None) -> int | None:
@@ -313,13 +318,15 @@ def _topics_of(record: Record, settings: EnvelopeOptions) -> InputTopics:
 
 def _place(source: Source, attempt: int, replay: int) -> Headers:
     """Write down where the document first stood, and which attempt comes next or was the last."""
-    place = (
+    place: Headers = (
         _number_of(ATTEMPT, attempt),
         _number_of(REPLAY, replay),
         (TOPIC, source.topic.encode()),
         _number_of(PARTITION, source.partition),
         _number_of(OFFSET, source.offset),
     )
+    if source.topic_id:
+        place = (*place, (TOPIC_ID, source.topic_id.encode()))
     return place if source.timestamp is None else (*place, _number_of(TIMESTAMP, source.timestamp))
 
 

@@ -53,7 +53,10 @@ class Withheld(bytes):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was read from a topic; the timestamp is in milliseconds since the epoch."""
+    """A record as it was read from a topic; the timestamp is in milliseconds since the epoch.
+
+    ``topic_id`` tells the topic from one of the same name before or after it; empty where the broker does not.
+    """
 
     topic: str
     partition: int
@@ -62,6 +65,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    topic_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Source:
     timestamp: int | None
     attempt: int = 0
     replay: int = 0
+    topic_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

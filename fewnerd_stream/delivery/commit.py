@@ -22,17 +22,24 @@ class Committer:
     """Stores the ledger's positions, with what the starts have to tell as metadata."""
 
     def __init__(
-        self, ledger: Ledger, crashes: CrashCounter, progress: WorkerStatus, group: Callable[[], Group | None]
+        self,
+        ledger: Ledger,
+        crashes: CrashCounter,
+        progress: WorkerStatus,
+        group: Callable[[], Group | None],
+        metadata: Callable[[Partition], str],
     ) -> None:
         """Start with nothing to commit.
 
         Args:
             ledger: which positions may be committed.
-            crashes: what the metadata tells.
+            crashes: the starts, which are counted in what is stored.
             progress: where it is said that a commit is refused.
             group: the worker's membership, once there is one.
+            metadata: what a partition's commit is to tell beside its offset.
         """
         self._ledger, self._crashes, self._progress, self._group = ledger, crashes, progress, group
+        self._metadata = metadata
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
         # Windows that were handed over since a commit was stored.
@@ -114,7 +121,7 @@ class Committer:
         epoch = self._ledger.epoch
         try:
             with self._progress.timed("commit"):
-                await group.store({p: (o, self._crashes.metadata(p)) for p, o in offsets.items()})
+                await group.store({p: (o, self._metadata(p)) for p, o in offsets.items()})
         except group.too_late as error:
             self._progress.note(f"a commit came too late: {error!r}")
             return False

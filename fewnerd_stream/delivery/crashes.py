@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUSPECT = 3
 CONDEMNED = 6
-_METADATA = re.compile(r"fewnerd:1;starts=(\d{1,6});until=(\d{1,19})")
+_METADATA = re.compile(r"fewnerd:1;starts=(\d{1,6});until=(\d{1,19})(?:;topic=[A-Za-z0-9_-]{22})?")
 
 
 @dataclasses.dataclass(slots=True)

@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import logging
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fewnerd_stream.contract.records import Record
@@ -18,7 +19,7 @@ from fewnerd_stream.errors import Stop
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fewnerd_stream.delivery.group import Producer
     from fewnerd_stream.delivery.process import Outcome, Processor
@@ -52,7 +53,7 @@ class Window:
         return {Partition(r.topic, r.partition): r.offset for r in self.records}
 
 
-def record_of(event: Any) -> Record:
+def record_of(event: Any, topic_ids: Mapping[str, str] = MappingProxyType({})) -> Record:
     """Take a record out of a Faust event; from the message, since the event's headers lose repeated ones.
 
     Its timestamp is in milliseconds: see the consumer's ``_to_message``.
@@ -66,6 +67,7 @@ def record_of(event: Any) -> Record:
         message.key,
         message.value,
         tuple(message.headers or ()),
+        topic_ids.get(message.topic, ""),
     )
 
 
@@ -142,7 +144,7 @@ class Pipeline:
         await self._slots.acquire()
         # What was let go while it waited here is not ours any more, whatever the epoch is by now.
         events = [event for event in events if not event.message.acked]
-        records = [record_of(event) for event in events]
+        records = [record_of(event, self._state.topic_ids) for event in events]
         window = Window(events, records, self._state.claim(), taken_at=taken_at)
         if events and await self._start(window):
             self._queue.put_nowait((window, ack))

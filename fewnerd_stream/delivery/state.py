@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fewnerd_stream.delivery.commit import Committer
 from fewnerd_stream.delivery.crashes import CrashCounter
 from fewnerd_stream.delivery.ledger import Ledger
+from fewnerd_stream.delivery.metadata import with_topic
 from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ class State:
         self.crashes = CrashCounter()
         self.progress = status or WorkerStatus(settings)
         self.group: Group | None = None
-        self.committer = Committer(self.ledger, self.crashes, self.progress, lambda: self.group)
+        self.committer = Committer(self.ledger, self.crashes, self.progress, lambda: self.group, self.metadata)
         # Whether a window is being published; how long the slowest of late took; after when none is begun.
         self.publishing = False
         self._slowest = 0.0
         self._last_begin = math.inf
+        # The ids of the topics that are read, as far as the broker tells them.
+        self.topic_ids: dict[str, str] = {}
         # Most records read ahead: those at work, and two windows more, so that the next is whole when a thread
         # is free. More would only make a partition that has just got records wait behind it.
         self.backlog = settings.window_size * (settings.windows_in_flight + 2)
@@ -65,6 +68,10 @@ class State:
         """Open the accounts of a partition at its committed offset."""
         self.ledger.assign(partition, committed)
         self.crashes.assign(partition, committed, metadata)
+
+    def metadata(self, partition: Partition) -> str:
+        """Return what the next commit of a partition is to tell beside its offset."""
+        return with_topic(self.crashes.metadata(partition), self.topic_ids.get(partition.topic, ""))
 
     def forget(self) -> None:
         """Close all accounts, and let nothing that was taken until now be published any more."""

@@ -75,7 +75,7 @@ def scenario(
 
 def load_all() -> list[Scenario]:
     """Give all scenarios in their order."""
-    from tests.faults.scenarios import brokers, inputs, model, network, replay, topics, workers
+    from tests.faults.scenarios import brokers, inputs, model, network, partitions, replay, topics, workers
 
-    assert all((brokers, inputs, model, network, replay, topics, workers))
+    assert all((brokers, inputs, model, network, partitions, replay, topics, workers))
     return sorted(SCENARIOS.values(), key=lambda one: one.number)

@@ -7,6 +7,7 @@ and what is kept of a document is a few numbers in arrays, so that a million doc
 from __future__ import annotations
 
 import itertools
+import re
 from array import array
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 NEVER: Final = (1 << 62) - 1
 SCORE: Final = 1e-3
 _OURS: Final = "__fewnerd."
+_TOPIC_ID: Final = re.compile(rb"(?<=[^/]):[A-Za-z0-9_-]{22}(?=/\d+/\d+/\w+\Z)")
 
 
 class Expectations(Protocol):
@@ -113,6 +115,7 @@ class Verifier:
         self._waiting: dict[tuple[str, int], dict[int, Unit]] = defaultdict(dict)
         self._due: dict[Unit, int] = {}
         self._ids: set[bytes] = set()
+        self._topic_ids: set[bytes] = set()
         self.verdict = Verdict()
 
     def run(self) -> Verdict:
@@ -205,8 +208,12 @@ class Verifier:
             verdict.object("I8", f"{message.place} is of attempt {attempt}")
         self._check_content(message, category, value, part.checks[offset], number)
         name = b"%s/%d/%d/%s" % (place[0].encode(), partition, offset, category.encode())
-        if _header(message, "ce_id") != name:
-            verdict.object("I6", f"{message.place} has ce_id {_header(message, 'ce_id')!r}, not {name!r}")
+        given = _header(message, "ce_id") or b""
+        if _TOPIC_ID.sub(b"", given) != name:
+            verdict.object("I6", f"{message.place} has ce_id {given!r}, not {name!r}")
+        self._topic_ids.update(_TOPIC_ID.findall(given))
+        if len(self._topic_ids) > 1:
+            verdict.object("I6", f"{message.place} is of another topic of the same name, says {given!r}")
         self._appears(message, BIT[category], (partition, offset, attempt, replay))
         if attempt == replay == 0:
             times = firsts[partition]

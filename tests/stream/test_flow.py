@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from fewnerd_stream.exits import Exit
@@ -79,9 +80,13 @@ def test_each_document_goes_once_to_each_of_its_categories(flow: Callable[..., F
         },
         "model": {"name": "words", "digest": WordTagger.info.digest, "precision": "int8"},
     }
+    topic, _, _ = (person.header("ce_id") or b"").partition(b"/")
+    assert re.fullmatch(rb"%b:[A-Za-z0-9_-]{22}" % stream.input.encode(), topic), (
+        "the topic's name and its id"
+    )
     assert person.headers == (
         ("ce_specversion", b"1.0"),
-        ("ce_id", f"{stream.input}/1/{places[0][2]}/person".encode()),
+        ("ce_id", topic + f"/1/{places[0][2]}/person".encode()),
         ("ce_source", f"/fewnerd-stream/{stream.group}".encode()),
         ("ce_type", b"fewnerd.entities.v1"),
         ("ce_subject", b"person"),

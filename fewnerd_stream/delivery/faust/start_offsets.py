@@ -9,10 +9,13 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from fewnerd_stream.delivery.ledger import Partition
+from fewnerd_stream.delivery.metadata import topic_of
 from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
+
+    from aiokafka.structs import OffsetAndMetadata
 
     from fewnerd_stream.delivery.faust.thread import ConsumerThread
     from fewnerd_stream.delivery.state import State
@@ -52,8 +55,12 @@ class StartOffsets:
         every = {TopicPartition(p.topic, n) for p in plan for n in client.partitions_for_topic(p.topic) or ()}
         found = await here(client._coordinator.fetch_committed_offsets([*{*plan, *every}]))  # noqa: SLF001 - it alone gives metadata
         known = {tp.topic for tp, committed in found.items() if committed.offset >= 0}
+        ids = self._state.topic_ids = await here(self._consumer.thread.topic_ids({tp.topic for tp in plan}))
         new = [tp for tp in plan if tp not in found or found[tp].offset < 0]
-        starts = await self._starts(new, known)
+        if new and not known:
+            known = await self._forgotten({tp.topic for tp in plan})
+        anew = [tp for tp in plan if tp not in new and self._made_anew(tp, found[tp], ids)]
+        starts = await self._starts([*new, *anew], known)
         for tp in plan:
             offset, metadata = (
                 (starts[tp], "") if tp in starts else (found[tp].offset, found[tp].metadata or "")
@@ -61,12 +68,44 @@ class StartOffsets:
             self._state.assign(Partition(*tp), offset, metadata)
         # Stored at once: else a restart before the first commit would choose the start anew.
         if starts:
-            await self._consumer.store({Partition(*tp): (offset, "") for tp, offset in starts.items()})
+            await self._consumer.store(
+                {Partition(*tp): (at, self._state.metadata(Partition(*tp))) for tp, at in starts.items()}
+            )
+
+    def _made_anew(self, tp: TopicPartition, committed: OffsetAndMetadata, ids: Mapping[str, str]) -> bool:
+        """Whether a commit is of a topic that is gone, and bears the name of the one there is now; say so."""
+        before, now = topic_of(committed.metadata or ""), ids.get(tp.topic, "")
+        if not before or not now or before == now:
+            return False
+        self._state.progress.complain(
+            f"{tp.topic} was made anew since {tp.topic}/{tp.partition} was read up to {committed.offset}: "
+            "reading it from its beginning"
+        )
+        return True
+
+    async def _forgotten(self, read: Collection[str]) -> set[str]:
+        """Return the topics as known if the group has done work before, though the broker has none of its commits.
+
+        It forgets the commits of a group that was empty for longer than its offsets.retention.minutes.
+        """
+        settings = self._state.settings
+        work = [*settings.topology.retries, *settings.topology.outputs.values()]
+        used = sorted(await self._consumer.thread.here(self._consumer.thread.used(work)))
+        if not used:
+            return set()
+        self._state.progress.complain(
+            f"the broker has no commit of the group {settings.group}, though {used[0]} holds what was made before: "
+            "commits of a group without workers are forgotten after offsets.retention.minutes, or the group's name "
+            "is new. Reading from the beginning; what was done before comes again, with the same ce_id"
+        )
+        return set(read)
 
     async def _starts(
         self, new: Sequence[TopicPartition], known: Collection[str]
     ) -> dict[TopicPartition, int]:
-        """Choose where to start on partitions without a commit; one that joined a known topic is read whole.
+        """Choose where to start on partitions without a commit for their topic as it is now.
+
+        One that joined a known topic, or belongs to one that was made anew, is read whole.
 
         The broker answers only when it has answered the fetch that waits for records before: so nothing is asked
         for at a rebalance that changes nothing but who reads what.
@@ -109,7 +148,7 @@ class StartOffsets:
                 lost[partition] = begin - read
                 ledger.skip(partition, begin)
             elif read is not None and read > ends[tp]:
-                await self._consumer.store({partition: (begin, "")})
+                await self._consumer.store({partition: (begin, self._state.metadata(partition))})
                 self._state.end(
                     f"{tp.topic}/{tp.partition} ends at {ends[tp]}, but was read up to {read}: it was made anew or "
                     "cut back. The next start reads it from its beginning",

@@ -26,9 +26,11 @@ from mode import Service
 from fewnerd_stream.delivery.faust import batches
 from fewnerd_stream.delivery.faust import fetch as fetching
 from fewnerd_stream.delivery.faust.fetch import Fetched
+from fewnerd_stream.delivery.faust.topic_ids import topic_ids
+from fewnerd_stream.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from fewnerd_stream.delivery.ledger import Partition
     from fewnerd_stream.delivery.read_ahead import Share
@@ -39,6 +41,7 @@ FETCH_WAIT_MS = 500
 # What the coordinator answers to a member whose partitions are still its own.
 _KNOWN = (NoError.errno, RebalanceInProgressError.errno)
 _LOOK_SECONDS = 1.0
+_TOPICS_SECONDS = 5.0
 _LEAVE_SECONDS = 2.0
 # What is fetched and not taken yet: of one broker in an answer, and of all partitions together.
 _ANSWER_BYTES = 8 * 1_048_576
@@ -191,6 +194,42 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             raise ConsumerStoppedError
         with client._subscription.fetch_context():  # noqa: SLF001 - as the client's own ``getmany``
             return await fetching.fetch(client._fetcher, shares, timeout, waits)  # noqa: SLF001
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """Ask for the ids of topics; those that the broker does not tell are missing.
+
+        Raises:
+            KafkaError: the broker did not answer.
+        """
+        node = self.client._coordinator.coordinator_id  # noqa: SLF001 - nothing public tells it
+        return {} if node is None else await topic_ids(self.client._client, node, topics)  # noqa: SLF001
+
+    async def used(self, topics: Collection[str]) -> set[str]:
+        """Return those of the topics to which something was ever written.
+
+        Raises:
+            KafkaError: the broker did not answer.
+        """
+        cluster = await self.client._client.fetch_all_metadata()  # noqa: SLF001 - asking for one may create it
+        parts = [TopicPartition(t, n) for t in topics for n in cluster.partitions_for_topic(t) or ()]
+        return {tp.topic for tp, end in (await self.client.end_offsets(parts)).items() if end > 0}
+
+    @Service.task
+    async def _watch_topics(self) -> None:
+        """End the process when a topic that is read was deleted and made anew: reading on would skip its beginning."""
+        while not self.should_stop:
+            await self.sleep(_TOPICS_SECONDS)
+            state = self.app.delivery
+            known = dict(state.topic_ids)
+            try:
+                now = await self.topic_ids(known) if known and not self.should_stop else {}
+            except KafkaError:
+                continue
+            anew = sorted(name for name, identity in now.items() if known[name] != identity)
+            if anew and known == state.topic_ids:
+                reason = f"{anew[0]} was deleted and made anew: the next start reads it from its beginning"
+                self.parent_loop.call_soon_threadsafe(state.end, reason, Exit.FAILURE)
+                return
 
     def joins(self) -> bool:
         """Whether the group is changing, on a connection that stands: the coordinator answers when all have joined."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -375,6 +376,28 @@ def test_a_redelivery_repeats_the_first_record_s_name() -> None:
     (fresh,), (late,) = _encoded(first), _encoded(again)
     assert late.headers == fresh.headers
     assert _loaded(late)["source"] == {**_loaded(fresh)["source"], "attempt": 1}
+
+
+def test_documents_of_a_topic_that_was_made_anew_have_other_names() -> None:
+    """The topic's id is in ``ce_id``, through retries too: who drops what was seen drops no new document."""
+    old, new = (dataclasses.replace(_record(), topic_id=letter * 22) for letter in "on")
+    waiting = envelope.retry_record(old, envelope.source_of(old, SETTINGS), SETTINGS, 1764000000000)
+    assert waiting is not None
+    again = Record(waiting.topic, 0, 9, 1764000009999, None, waiting.value, waiting.headers, "r" * 22)
+    names = [dict(made.headers)["ce_id"] for one in (old, new, again) for made in _encoded(one)]
+    assert names[0] == names[2] != names[1]
+    assert names[1] == b"raw-documents:%b/3/1042/none" % (b"n" * 22)
+
+
+def test_a_topic_id_that_we_did_not_write_is_not_believed() -> None:
+    """Then the record on the retry topic is its own source, as with every other header of ours that is off."""
+    first = dataclasses.replace(_record(), topic_id="o" * 22)
+    waiting = envelope.retry_record(first, envelope.source_of(first, SETTINGS), SETTINGS, 1764000000000)
+    assert waiting is not None
+    for value in (b"", None, b"short", b"/" * 22):
+        headers = tuple((n, value if n.endswith("topic-id") else v) for n, v in waiting.headers)
+        read = Record(waiting.topic, 0, 9, 1764000009999, None, b"{}", headers)
+        assert envelope.source_of(read, SETTINGS).topic == waiting.topic
 
 
 def test_a_result_over_the_limit_is_rejected() -> None:

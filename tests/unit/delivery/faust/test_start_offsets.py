@@ -37,6 +37,8 @@ class Thread:
         self.errors: list[Exception] = []
         self.meanwhile: Callable[[], None] = lambda: None
         self.rejoins = 0
+        self.ids: dict[str, str] = {}
+        self.holding: set[str] = set()
 
     @property
     def client(self) -> Any:
@@ -48,6 +50,14 @@ class Thread:
     def partitions_for_topic(self, topic: str) -> set[int]:
         """Name a topic's partitions."""
         return {0, 1, 2} if topic == IN[0].topic else {0}
+
+    async def topic_ids(self, topics: set[str]) -> dict[str, str]:
+        """Tell what is known."""
+        return {name: self.ids[name] for name in topics if name in self.ids}
+
+    async def used(self, topics: list[str]) -> set[str]:
+        """Tell which hold something."""
+        return self.holding & set(topics)
 
     async def fetch_committed_offsets(self, asked: list[TopicPartition]) -> dict[TopicPartition, Any]:
         """Answer, fail, or let something happen meanwhile."""
@@ -217,3 +227,53 @@ async def test_a_topic_made_anew_is_read_from_its_start_by_the_next_worker(tmp_p
     with pytest.raises(Ended, match="made anew"):
         await made._places.reopen([Partition(*RETRY)])
     assert made._thread.commits[RETRY].offset == 0
+
+
+OLD, NEW = "o" * 22, "n" * 22
+
+
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """Also where it is longer than the old one was read, and a new group would begin at the end; and it is said."""
+    made = consumer(tmp_path, IN[0], IN[1], start="latest")
+    made._thread.ids = {IN[0].topic: NEW}
+    made._thread.commits = {
+        IN[0]: OffsetAndMetadata(20, f"fewnerd:1;starts=2;until=21;topic={OLD}"),
+        IN[1]: OffsetAndMetadata(7, f"fewnerd:1;topic={NEW}"),
+    }
+    made._thread.begins, made._thread.ends = {IN[0]: 3}, {IN[0]: 50}
+    await made.perform_seek()
+    assert made._thread.sought == {IN[0]: 3, IN[1]: 7}
+    assert made._thread.commits[IN[0]] == OffsetAndMetadata(3, f"fewnerd:1;topic={NEW}")
+
+
+@pytest.mark.parametrize("metadata", ["", "fewnerd:1;starts=2;until=21", "somebody's"])
+async def test_a_commit_that_names_no_topic_is_believed(tmp_path: Path, metadata: str) -> None:
+    """It was stored before commits did, or by a broker that tells no ids; from now on they name it."""
+    made = consumer(tmp_path, IN[0])
+    made._thread.ids = {IN[0].topic: NEW}
+    made._thread.commits = {IN[0]: OffsetAndMetadata(20, metadata)}
+    await made.perform_seek()
+    assert made._thread.sought == {IN[0]: 20}
+    assert made.delivery.metadata(Partition(*IN[0])).endswith(f";topic={NEW}")
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+async def test_a_group_whose_commits_were_forgotten_reads_what_waits(
+    tmp_path: Path, start: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its topics hold what it made before, so it is not new: nothing is passed over, and it says what has happened."""
+    made = consumer(tmp_path, IN[0], start=start)
+    made._thread.begins, made._thread.ends = {IN[0]: 4}, {IN[0]: 50}
+    made._thread.holding = {"entities.person"}
+    await made.perform_seek()
+    assert made._thread.sought == {IN[0]: 4}
+    assert "offsets.retention.minutes" in caplog.text
+
+
+async def test_a_group_that_made_nothing_yet_is_new(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It starts where it was told to, and there is nothing to say."""
+    made = consumer(tmp_path, IN[0], start="latest")
+    made._thread.ends = {IN[0]: 50}
+    await made.perform_seek()
+    assert made._thread.sought == {IN[0]: 50}
+    assert not caplog.text
