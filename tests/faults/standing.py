@@ -20,7 +20,11 @@ Part = tuple[str, int]
 
 @dataclass(slots=True)
 class Stood:
-    """The longest that any partition stood while it was owned and behind: in seconds, and in others' documents."""
+    """The longest that any partition stood while it was owned and behind, in seconds.
+
+    And the most documents of others that one was passed by while it stood for longer than it may: a slow machine
+    makes a stand long, but not that.
+    """
 
     seconds: float = 0.0
     documents: int = 0
@@ -29,8 +33,9 @@ class Stood:
 class Standing:
     """Judges a series of looks; a partition's time begins anew when it moves, has nothing to do, or has no owner."""
 
-    def __init__(self) -> None:
-        """Start with nothing seen."""
+    def __init__(self, may: float) -> None:
+        """Start with nothing seen; a partition may stand for so many seconds."""
+        self._may = may
         self.longest = Stood()
         self._since: dict[Part, tuple[float, int]] = {}
         self._before: Mapping[Part, int] = {}
@@ -44,18 +49,19 @@ class Standing:
                 self._since[part] = (now, done)
             since, done_then = self._since[part]
             self.longest.seconds = max(self.longest.seconds, now - since)
-            self.longest.documents = max(self.longest.documents, done - done_then)
+            if now - since > self._may:
+                self.longest.documents = max(self.longest.documents, done - done_then)
         self._before = dict(committed)
 
 
 class Onlooker:
     """Looks at a group's commits and owners several times a second, from a thread of its own."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        """Prepare to watch a group's partitions of one topic."""
+    def __init__(self, bootstrap: str, group: str, topic: str, may: float) -> None:
+        """Prepare to watch a group's partitions of one topic, which may stand for so many seconds."""
         self._group = Group(bootstrap, group)
         self._topic = topic
-        self.standing = Standing()
+        self.standing = Standing(may)
         self.committed: Mapping[Part, int] = {}
         self.behind: set[Part] = set()
         self._over = threading.Event()

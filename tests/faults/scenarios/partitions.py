@@ -33,7 +33,8 @@ def neighbours(stage: Stage) -> None:
     stage.until("there is a backlog", lambda: (stage.watch.lag or 0) > backlog // 2)
     most = 3
     recoveries: list[float] = []
-    with Onlooker(stage.cluster.direct, stage.names.group, stage.names.input) as onlooker:
+    names = stage.names
+    with Onlooker(stage.cluster.direct, names.group, names.input, _STANDS_SECONDS) as onlooker:
         running = stage.start(2)
         turns = int(stage.pick(24, 3))
         for turn in range(turns):
@@ -59,11 +60,11 @@ def neighbours(stage: Stage) -> None:
         stage.fault(f"{turns} changes of the group, with up to {backlog:,} documents waiting")
         stood = onlooker.standing.longest
     p95 = statistics.quantiles(recoveries, n=20, method="inclusive")[-1]
-    # What all workers read ahead, and as much again while one of them places its partitions.
-    ahead = 4 * (most + 1) * stage.settings.window_size * (stage.settings.windows_in_flight + 2)
+    # What all workers read ahead, twice: whoever stands past more was passed over.
+    ahead = 2 * (most + 1) * stage.settings.window_size * (stage.settings.windows_in_flight + 2)
     stage.figures |= {
         "longest_stand_seconds": round(stood.seconds, 1),
-        "longest_stand_documents": stood.documents,
+        "passed_by_documents": stood.documents,
         "recovery_p95_seconds": round(p95, 1),
     }
     if stood.documents > ahead:
