@@ -53,7 +53,9 @@ class State:
         self.crashes = CrashCounter()
         self.progress = status or WorkerStatus(settings)
         self.group: Group | None = None
-        self.committer = Committer(self.ledger, self.crashes, self.progress, lambda: self.group, self.metadata)
+        self.committer = Committer(
+            self.ledger, self.crashes, self.progress, lambda: self.group, self.metadata
+        )
         # Whether a window is being published; how long the slowest of late took; after when none is begun.
         self.publishing = False
         self._slowest = 0.0
