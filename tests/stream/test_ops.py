@@ -47,6 +47,7 @@ class Desk:
     bootstrap: str
     name: str
     idempotence: str = "true"
+    group: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -55,7 +56,7 @@ class Desk:
             "FEWNERD_BOOTSTRAP_SERVERS": self.bootstrap,
             "FEWNERD_INPUT_TOPICS": self.name,
             "FEWNERD_OUTPUT_PREFIX": f"{self.name}-out",
-            "FEWNERD_GROUP": f"{self.name}-group",
+            "FEWNERD_GROUP": self.group or f"{self.name}-group",
             "FEWNERD_PARTITIONS": "3",
             "FEWNERD_IDEMPOTENCE": self.idempotence,
         }
@@ -279,7 +280,7 @@ def test_a_topic_made_anew_is_replayed_from_its_beginning(apache: Desk) -> None:
 def test_the_fourth_death_of_a_document_is_the_last(flow: Callable[..., Flow]) -> None:
     """Through a real worker: a document that dies again each time is replayed thrice, then refused."""
     stream = flow()
-    desk = Desk(stream.bootstrap, stream.input, idempotence="false")
+    desk = Desk(stream.bootstrap, stream.input, idempotence="false", group=stream.group)
     stream.send([New(b"not json", b"k")])
     stream.worker()
     for deaths in (1, 2, 3, 4):
@@ -418,7 +419,7 @@ def test_a_broker_that_goes_away_is_told(broker: EmbeddedBroker, embedded: Desk,
 
 
 def test_watching_sees_what_comes_and_moves_nothing(embedded: Desk, tmp_path: Path) -> None:
-    """From now on only what is new; from the beginning all of it, raw values and all."""
+    """From now on only what is new; from the beginning all of it, each a compact line."""
     topic = f"{embedded.name}-out.person"
     clients.produce(embedded.bootstrap, topic, [b'{"id": "old"}'])
     log = tmp_path / "log"
@@ -431,5 +432,5 @@ def test_watching_sees_what_comes_and_moves_nothing(embedded: Desk, tmp_path: Pa
         assert process.wait(20) == Exit.OK
     assert "old" not in log.read_text()
     result = embedded.run("tail", "all", "--from", "beginning", "--idle", "1", "--json")
-    assert set(result.stdout.splitlines()) == {'{"id": "old"}', '{"id": "new"}'}
+    assert set(result.stdout.splitlines()) == {'{"id":"old"}', '{"id":"new"}'}
     assert len(embedded.run("tail", "person", "--from", "beginning", "--limit", "1").stdout.splitlines()) == 2
