@@ -55,6 +55,10 @@ class StartOffsets:
         every = {TopicPartition(p.topic, n) for p in plan for n in client.partitions_for_topic(p.topic) or ()}
         found = await here(client._coordinator.fetch_committed_offsets([*{*plan, *every}]))  # noqa: SLF001 - it alone gives metadata
         known = {tp.topic for tp, committed in found.items() if committed.offset >= 0}
+        # With a topic that is deleted the broker deletes its commits: those of its retries tell that it was read.
+        known.update(
+            n for one in self._state.settings.topology.inputs if known & {*one.read} for n in one.read
+        )
         ids = self._state.topic_ids = await here(self._consumer.thread.topic_ids({tp.topic for tp in plan}))
         new = [tp for tp in plan if tp not in found or found[tp].offset < 0]
         if new and not known:

@@ -277,3 +277,12 @@ async def test_a_group_that_made_nothing_yet_is_new(tmp_path: Path, caplog: pyte
     await made.perform_seek()
     assert made._thread.sought == {IN[0]: 50}
     assert not caplog.text
+
+
+async def test_an_input_whose_commits_went_with_it_is_known_by_its_retries(tmp_path: Path) -> None:
+    """A topic that was deleted and made anew under a running worker is read whole, wherever a new group would start."""
+    made = consumer(tmp_path, IN[0], RETRY, start="latest")
+    made._thread.commits = {RETRY: OffsetAndMetadata(0, "")}
+    made._thread.begins, made._thread.ends = {IN[0]: 0}, {IN[0]: 50}
+    await made.perform_seek()
+    assert made._thread.sought == {IN[0]: 0, RETRY: 0}
