@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from fewnerd_stream.contract.documents import unwrapped
 from fewnerd_stream.contract.taxonomy import NONE
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Documents:
             UnreadableRecordError: no worker wrote it.
         """
         try:
-            value = orjson.loads(record.value or b"")
+            value = unwrapped(orjson.loads(record.value or b""))
             return self._see(record, value, now)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UnreadableRecordError(str(error)) from error

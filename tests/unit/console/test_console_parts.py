@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -43,6 +44,15 @@ def _record(number: int, category: str = "person", text: str = "Merkel in Paris"
         "source": {"topic": "t", "partition": 0, "offset": number, "timestamp": 1000, "attempt": 0},
     }
     return Record(f"entities.{category}", 0, number, 3000, None, json.dumps(value).encode())
+
+
+def test_an_event_that_holds_its_attributes_is_opened() -> None:
+    """A message in CloudEvents' structured mode is shown like one in binary mode."""
+    plain = _record(1)
+    event = b'{"specversion":"1.0","data":' + (plain.value or b"") + b"}"
+    structured = Documents("text").see(replace(plain, value=event), 0.0)
+    assert structured is not None
+    assert structured == Documents("text").see(plain, 0.0)
 
 
 def test_the_categories_of_a_document_are_put_together() -> None:
