@@ -10,7 +10,7 @@
 ``tokenizer.json``        BERT word pieces in the ``tokenizers`` library's format
 ``config.json``           transformers' config, see below
 ``decoding.json``         optional: transition counts, temperatures and thresholds
-                          (``model.decode.Decoding.save``); without it every word takes its likeliest category,
+                          (``model.Decoding.save``); without it every word takes its likeliest category,
                           and all that is found is told
 ``parity.json``           optional: sentences and scores checked at load (``model.parity.write_parity``)
 ``evaluation.json``       optional, not read here: F1 tables
@@ -38,9 +38,6 @@ Keys of ``config.json`` that are read; others are ignored:
                     time, as in training; only a longer one takes several windows.
     ``overlap``     pieces that neighbouring windows of one sentence share; default 48, at most half the
                     window.
-
-Weight, temperature and transitions of the decoding are in ``decoding.json``, because 67 x 67 counts would
-drown the rest of ``config.json``.
 """
 
 from __future__ import annotations
@@ -56,7 +53,7 @@ import numpy as np
 
 from model import outside
 from model.case import CASE_CLASSES
-from model.decode import Decoding
+from model.decoding import Decoding
 
 BUNDLED: Final = Path(__file__).parent / "bundled"
 OUTSIDE: Final = "O"
@@ -363,7 +360,7 @@ def _decoding(folder: Path, labels: tuple[str, ...], categories: list[str]) -> D
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         message = shown(str(error))
-        raise BundleError(f"{path}: {message}; write it anew with model.decode.Decoding.save") from error
+        raise BundleError(f"{path}: {message}; write it anew with model.Decoding.save") from error
 
 
 def _finite(decoding: Decoding) -> Decoding:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from model.decode import Decoding
+from model.decoding import Decoding
 from model.evaluate import join
 from model.recipe import fit
 from model.recipe.data import encode

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model import decode
+from model.decoding import Decoding, fit_transitions
 from model.evaluate import join
+from model.recipe.calibration import reliability
 from model.scores import Count, spans_of
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Found:
         own = {name: getattr(self, name)[told] for name in _OF_ENTITIES}
         return dataclasses.replace(self, **own)
 
-    def told(self, decoding: decode.Decoding) -> Found:
+    def told(self, decoding: Decoding) -> Found:
         """Return what of it the decoding's thresholds tell."""
         coarse = np.array(
             [0.0, *(decoding.thresholds.get(name, decoding.least) for name in decoding.names[1:])]
@@ -164,7 +166,7 @@ def score(tagger: Tagger, sentences: Sequence[Sentence]) -> Scored:
     )
 
 
-def find(scored: Scored, decoding: decode.Decoding) -> Found:
+def find(scored: Scored, decoding: Decoding) -> Found:
     """Decode the words and hold all that is found, told or not, against the gold."""
     mass = decode.masses(scored.scores, decoding)
     path = decode.best_path(mass, scored.linked, np.zeros(len(mass), np.bool_), decoding)
@@ -197,7 +199,7 @@ def find(scored: Scored, decoding: decode.Decoding) -> Found:
     )
 
 
-def choose(scored: Scored, decoding: decode.Decoding) -> tuple[decode.Decoding, dict[float, float]]:
+def choose(scored: Scored, decoding: Decoding) -> tuple[Decoding, dict[float, float]]:
     """Return the best decoding, and each weight's F1 over all types at the best least coarse score.
 
     Args:
@@ -219,7 +221,7 @@ def choose(scored: Scored, decoding: decode.Decoding) -> tuple[decode.Decoding, 
 _AS_GOOD = 0.0005
 
 
-def calibrated(scored: Scored, decoding: decode.Decoding) -> decode.Decoding:
+def calibrated(scored: Scored, decoding: Decoding) -> Decoding:
     """Return the decoding with the temperatures under which what is right and wrong is likeliest."""
     likelihood: dict[float, float] = {}
     for value in TEMPERATURES:
@@ -241,7 +243,7 @@ def _by_least(found: Found) -> dict[float, float]:
     return {least: found.kept(found.coarse_score >= least).f1 for least in LEASTS}
 
 
-def category_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, float]:
+def category_thresholds(found: Found, decoding: Decoding) -> dict[str, float]:
     """Return the least coarse score of each category that serves both readers of its topic.
 
     One wants the documents that belong there, the other the entities in them: so the sum is highest of the F1 of
@@ -271,7 +273,7 @@ def category_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, fl
     return out
 
 
-def type_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, float]:
+def type_thresholds(found: Found, decoding: Decoding) -> dict[str, float]:
     """Return the least score of each type at which its F1 is highest, of what the categories' ones tell.
 
     Types that are best told whatever their score, or that few sentences have, are left out.
@@ -292,12 +294,12 @@ def type_thresholds(found: Found, decoding: decode.Decoding) -> dict[str, float]
     return out
 
 
-def transitions(sentences: Iterable[Sentence], labels: Sequence[str]) -> decode.Decoding:
+def transitions(sentences: Iterable[Sentence], labels: Sequence[str]) -> Decoding:
     """Count transitions on the training sentences with Few-NERD's own mix of types."""
-    return decode.fit_transitions((s.tags for s in sentences if s.natural), labels)
+    return fit_transitions((s.tags for s in sentences if s.natural), labels)
 
 
-def cross_fitted(scored: Scored, decoding: decode.Decoding, bins: int = 15) -> dict[str, Any]:
+def cross_fitted(scored: Scored, decoding: Decoding, bins: int = 15) -> dict[str, Any]:
     """Return what the chosen numbers are worth on sentences that did not choose them.
 
     Each half of the sentences is decoded as the other half would have it.
@@ -350,7 +352,7 @@ def _worth(parts: Sequence[Found]) -> dict[str, Any]:
     }
 
 
-def thresholds(scored: Scored, decoding: decode.Decoding) -> dict[str, Any]:
+def thresholds(scored: Scored, decoding: Decoding) -> dict[str, Any]:
     """Return what is left of all entities above some coarse scores, and by label the score that buys a precision.
 
     Returns:
@@ -389,17 +391,3 @@ def _buys(score: Floats, right: npt.NDArray[np.bool_], wanted: float, gold: int)
         "threshold": float(score[order][place]),
         "recall": float(right[order][: place + 1].sum() / gold),
     }
-
-
-def reliability(
-    score: Floats, right: npt.NDArray[np.bool_], bins: int
-) -> tuple[float, list[dict[str, float]]]:
-    """Return the expected calibration error over bins of equal mass, and the reliability curve."""
-    order = np.argsort(score, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if part.size]
-    curve = [
-        {"entities": int(part.size), "score": float(score[part].mean()), "right": float(right[part].mean())}
-        for part in parts
-    ]
-    error = sum(row["entities"] * abs(row["score"] - row["right"]) for row in curve) / max(1, score.size)
-    return float(error), curve

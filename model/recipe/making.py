@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from model.decode import Decoding
+    from model.decoding import Decoding
     from model.recipe.runs import Workplace
 
 CALIBRATION_SEED = 17

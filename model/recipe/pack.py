@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import DistilBertConfig
 
-    from model.decode import Decoding
+    from model.decoding import Decoding
 
 # All eight categories, punctuation, capitals, a number and a word of many pieces; our own sentences.
 PARITY_SENTENCES = (

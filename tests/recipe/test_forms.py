@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import decode
+from model.decoding import Decoding, fit_transitions
 from model.recipe import fit, forms
 from model.recipe.data import Sentence
 
@@ -89,7 +89,7 @@ def test_the_least_coarse_score_is_chosen_where_routing_and_f1_are_highest() -> 
     scored = fit.Scored(
         rows, np.zeros(120, np.bool_), np.zeros(120, np.int64), np.ones(120, np.int64), np.arange(120), gold
     )
-    decoding = decode.fit_transitions([["art-film", "O"]], LABELS)
+    decoding = fit_transitions([["art-film", "O"]], LABELS)
     chosen, _ = fit.choose(scored, decoding)
     assert chosen.thresholds["art"] > 0.2
     found = fit.find(scored, chosen)
@@ -104,7 +104,7 @@ def test_a_type_that_is_wrong_of_the_right_category_is_routed_right() -> None:
     rows = np.log(np.array([[0.1, 0.4, 0.5]], np.float32))
     one = np.ones(1, np.int64)
     scored = fit.Scored(rows, np.zeros(1, np.bool_), one * 0, one, one * 0, [{(0, 1, "person-actor")}])
-    found = fit.find(scored, decode.Decoding.plain(labels))
+    found = fit.find(scored, Decoding.plain(labels))
     assert (found.f1, found.coarse_f1, found.routing().as_dict()["f1"]) == (0.0, 1.0, 1.0)
     assert found.coarse_score.tolist() == pytest.approx([0.9])
     assert found.score.tolist() == pytest.approx([0.5])
@@ -122,7 +122,7 @@ def test_a_part_of_the_sentences_is_found_as_in_the_whole() -> None:
     scored = fit.Scored(
         random.normal(size=(90, 3)).astype(np.float32) * 3, linked, start, start + 1, sentence, gold
     )
-    decoding = decode.Decoding.plain(LABELS)
+    decoding = Decoding.plain(LABELS)
     only = np.arange(20) % 2 == 0
     whole, parts = (
         fit.find(scored, decoding),

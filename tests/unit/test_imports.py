@@ -230,3 +230,11 @@ def test_delivery_knows_neither_faust_nor_aiokafka(imports: list[Import]) -> Non
     """Their names stand in one corner: what delivery asks of them is a protocol."""
     ours = [each for each in imports if _within(each.importer, "fewnerd_stream.delivery")]
     _none([each for each in ours if not _within(each.importer, FAUST) and each.within(*KAFKA, FAUST)])
+
+
+def test_no_module_is_long(imports: list[Import]) -> None:
+    """400 lines at most: what is longer does more than one thing."""
+    modules = sorted({each.importer for each in imports})
+    paths = [ROOT / (module.replace(".", "/") + ".py") for module in modules]
+    long = [path for path in paths if path.is_file() and len(path.read_text("utf-8").splitlines()) > 400]
+    assert not long, long

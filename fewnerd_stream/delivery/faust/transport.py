@@ -33,6 +33,7 @@ from fewnerd_stream.delivery.faust.fetch import Fetched
 from fewnerd_stream.delivery.faust.producer import Producer
 from fewnerd_stream.delivery.faust.start_offsets import StartOffsets
 from fewnerd_stream.delivery.faust.thread import ConsumerThread
+from fewnerd_stream.delivery.faust.unread import Unread
 from fewnerd_stream.delivery.ledger import Partition
 from fewnerd_stream.delivery.read_ahead import ReadAhead
 from fewnerd_stream.telemetry.lag import Standing
@@ -50,22 +51,6 @@ BACKLOG_BYTES = 32 * 1024 * 1024
 # Whoever waits is not asked for more often than that: each time a part of what waits is fetched.
 DELAY_STEP_MS = 100
 _REFUSED_SECONDS = 1.0
-
-
-class _Unread(dict[Any, Any]):
-    """Faust's notes of what it has read, kept empty: the ledger alone says what comes twice or leaves a hole.
-
-    By such notes Faust drops records, and it remembers every hole of a log for ever.
-    """
-
-    def __missing__(self, _key: Any) -> None:
-        return None
-
-    def __setitem__(self, _key: Any, _value: Any) -> None:
-        pass
-
-    def update(self, *_args: Any, **_kwargs: Any) -> None:
-        """Note nothing."""
 
 
 def _since(record: Any) -> float:
@@ -98,7 +83,7 @@ class Consumer(driver.Consumer):
         self.delivery.group = self
         self.due = DueTimes(self.delivery.settings.retry_delays)
         self.delays = Delays()
-        self._read_offset = _Unread()
+        self._read_offset = Unread()
         self._read_ahead = ReadAhead(
             self.delivery.backlog, BACKLOG_BYTES, self.delivery.settings.max_poll_records
         )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import decode
-from model.decode import Decoding, fit_transitions
+from model.decoding import Decoding, fit_transitions
 
 if TYPE_CHECKING:
     from pathlib import Path
