@@ -42,13 +42,13 @@ def own_kafka(kafka_ready: None) -> Iterator[KafkaCluster]:  # noqa: ARG001 - as
 
 
 def refuse(stream: Flow, topic: str) -> None:
-    """Let the broker take nothing for a topic: all is too large."""
-    clients.alter_topic(stream.bootstrap, topic, {"max.message.bytes": "10"})
+    """Let the broker take nothing for a topic: too few replicas have it."""
+    clients.alter_topic(stream.bootstrap, topic, {"min.insync.replicas": "4"})
 
 
 def accept(stream: Flow, topic: str) -> None:
     """Let it take all again."""
-    clients.alter_topic(stream.bootstrap, topic, {"max.message.bytes": "9000000"})
+    clients.alter_topic(stream.bootstrap, topic, {"min.insync.replicas": "1"})
 
 
 def test_an_output_topic_that_refuses_for_20_seconds_holds_all_and_loses_nothing(

@@ -82,7 +82,7 @@ def test_a_worker_that_joins_while_the_broker_refuses_waits_too(flow: Callable[.
     stream = flow(partitions=2, window_size=4, drain=1)
     person = f"{stream.settings.output_prefix}.person"
     first = stream.worker()
-    clients.alter_topic(stream.bootstrap, person, {"max.message.bytes": "10"})
+    clients.alter_topic(stream.bootstrap, person, {"min.insync.replicas": "4"})
     stream.send(load(60, "Angela Merkel in Paris {n}"))
     first.wait_state("waiting")
     second = stream.worker(checked=False)
@@ -91,7 +91,7 @@ def test_a_worker_that_joins_while_the_broker_refuses_waits_too(flow: Callable[.
         worker.wait_state("waiting")
     assert stream.committed() == 0
     stream.stop(first)
-    clients.alter_topic(stream.bootstrap, person, {"max.message.bytes": "9000000"})
+    clients.alter_topic(stream.bootstrap, person, {"min.insync.replicas": "1"})
     stream.wait_done()
     # What one category took while the other refused is stored again by each that tries.
     assert stream.account().duplicates <= 4 * 4 * 3

@@ -86,13 +86,13 @@ def _waiting(stage: Stage) -> bool:
 
 
 def _refuse(stage: Stage, topic: str) -> None:
-    alter(stage.cluster.direct, topic, {"max.message.bytes": "64"})
+    alter(stage.cluster.direct, topic, {"min.insync.replicas": "4"})
 
 
 def _accept(stage: Stage, topic: str) -> None:
     # Not back to the default, which is less than the product asks for.
-    sizes = {spec.name: spec.config["max.message.bytes"] for spec in all_topics(stage.settings)}
-    alter(stage.cluster.direct, topic, {"max.message.bytes": sizes[topic]})
+    least = {spec.name: spec.config["min.insync.replicas"] for spec in all_topics(stage.settings)}
+    alter(stage.cluster.direct, topic, {"min.insync.replicas": least[topic]})
 
 
 def _acl(
