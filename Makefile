@@ -64,7 +64,7 @@ bench-short: $(VENV)/.recipe ## shows that the benchmarks run; measures nothing 
 	$(PY) -W ignore -m benchmarks run --short --only tagger,experiments,end_to_end,latency,scale --again \
 		--results build/bench/performance.json $(BENCH_ARGS)
 
-docs: $(VENV)/.dev ## write what is made: docs/settings.md, and the demonstration and the example in the README
+docs: $(VENV)/.dev ## write what is made: docs/settings.md, docs/contract/, the demonstration, the example and the figures of the model
 	$(PY) -m tests.support.pages
 
 lint: $(VENV)/.dev ## ruff and mypy, as CI runs them

@@ -39,6 +39,11 @@ def text(content: Mapping[str, Any], source: str, plotted: Sequence[str]) -> str
     """Return the page of some results."""
     run, sections = content["run"], content["sections"]
     parts = [_HEAD.format(source=source)]
+    if tree := content.get("tree"):  # noted by hand where the code has changed since; a new run drops it
+        parts.append(
+            f"**Measured on the tree up to commit {tree}: these figures say nothing about what was changed since, a "
+            "new model among it.**"
+        )
     if run["short"]:
         parts.append("**A short run: it shows that everything runs. Its figures mean nothing.**")
     parts.append(

@@ -39,12 +39,22 @@ def write(found: dict[str, Any]) -> str:
     """Write the page of some results."""
     scenarios = found["scenarios"]
     soak = found.get("soak")
-    parts = [_HEAD, _summary(found), _table(scenarios)]
+    parts = [_HEAD, _older(found), _summary(found), _table(scenarios)]
     parts += [_recovery(scenarios), _invariants(scenarios), _details(scenarios)]
     if soak:
         parts.append(_soak(soak))
     parts.append(_provenance(found))
     return "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _older(found: dict[str, Any]) -> str:
+    """Say that the figures are of an older tree, where somebody has noted in the file which; a new run drops that."""
+    if not (tree := found.get("tree")):
+        return ""
+    return (
+        f"**Measured on the tree up to commit {tree}: these figures say nothing about what was changed since, a new "
+        "model among it.**\n"
+    )
 
 
 def _summary(found: dict[str, Any]) -> str:

@@ -124,6 +124,8 @@ def test_the_page_says_what_the_file_says(tmp_path: Path) -> None:
     ):
         assert words in page
     assert "secret" not in page
+    assert "Measured on the tree up to" not in page
+    assert "Measured on the tree up to commit abc1234:" in report.write({**found, "tree": "abc1234"})
 
 
 def test_the_page_tells_each_piece_of_a_soak(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import doctest
 import json
 import re
 import shlex
+from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
@@ -17,10 +18,20 @@ from fewnerd_stream.settings import Settings
 from tests.support.commands import parse
 from tests.support.pages import DOCS, PAGES, example, model_table
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ROOT = DOCS.parent
 TEXTS = {
     path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 }
+LINKING = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.glob("*.md")),
+    ROOT / "client" / "README.md",
+    ROOT / "model" / "bundled" / "MODEL_CARD.md",
+]
+FIRST = ("README.md", "getting-started.md")
 NO_SETTINGS = {"FEWNERD_CONFIG", "FEWNERD_DEBUG"}
 
 
@@ -51,9 +62,9 @@ def test_its_commands_exist(name: str, command: str) -> None:
     assert parse(arguments), name
 
 
-def test_the_readme_tells_the_main_commands() -> None:
-    """The README names the commands that a newcomer needs."""
-    told = {command.split()[1] for command in _commands(TEXTS["README.md"])}
+def test_the_first_pages_tell_the_main_commands() -> None:
+    """The README and what it leads to first name the commands that a newcomer needs."""
+    told = {command.split()[1] for name in FIRST for command in _commands(TEXTS[name])}
     assert told >= {"topics", "worker", "send", "tail", "status", "tag", "dead", "health", "config"}
 
 
@@ -64,12 +75,34 @@ def test_its_variables_exist(name: str) -> None:
     assert set(re.findall(r"FEWNERD_[A-Z_]+", TEXTS[name])) <= known
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_its_links_lead_somewhere(name: str) -> None:
-    """Every link to a file of ours leads to one."""
-    folder = ROOT if name == "README.md" else DOCS
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXTS[name]):
-        assert (folder / target).exists(), target
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def _anchors(path: Path) -> set[str]:
+    """Give what a link may name in a page: its headings, as GitHub spells them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", LINKING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_its_links_lead_somewhere(path: Path) -> None:
+    """Every link or picture that is not on the web leads to a file of ours, and to a heading that it has."""
+    links = re.findall(r"\]\(([^)\s]+)\)", _without_code(path.read_text(encoding="utf-8")))
+    for target in links:
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        led = path.parent / name if name else path
+        assert led.exists(), target
+        assert not anchor or anchor in _anchors(led), target
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in DOCS.glob("*.md")} - {"README.md"}))
+def test_every_page_is_led_to(name: str) -> None:
+    """Whatever page there is, the README leads to it."""
+    assert f"](docs/{name})" in TEXTS["README.md"]
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -88,8 +121,8 @@ def test_pages_that_are_made_are_up_to_date(name: str) -> None:
 
 
 def test_the_example_of_a_message_is_one() -> None:
-    """The enriched message in the README is valid, and what the shipped model says: else run `make docs`."""
-    (block,) = _fenced(TEXTS["README.md"], "json")
+    """The enriched message that is shown is valid, and what the shipped model says: else run `make docs`."""
+    (block,) = _fenced(TEXTS["getting-started.md"], "json")
     message, made = json.loads(block), json.loads(example())
     jsonschema.validate(message, documents.SCHEMA)
     for told, found in zip(message["entities"], made["entities"], strict=True):
@@ -123,9 +156,10 @@ def test_the_exit_codes_are_tabled() -> None:
 
 
 def test_the_python_examples_run() -> None:
-    """The README's Python prints what the README says it prints."""
-    (block,) = _fenced(TEXTS["README.md"], "python")
-    example = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
+    """The Python of the first steps prints what they say it prints."""
+    name = "getting-started.md"
+    (block,) = _fenced(TEXTS[name], "python")
+    example = doctest.DocTestParser().get_doctest(block, {}, name, name, 0)
     assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
 
 
@@ -134,11 +168,19 @@ def test_the_models_figures_are_those_of_its_evaluation() -> None:
     assert f"\n{model_table()}\n" in TEXTS["README.md"]
 
 
-def test_the_demonstration_printed_is_one_that_went_well() -> None:
-    """The output in the README is of a run in which nothing was lost."""
-    (block,) = _fenced(TEXTS["README.md"], "text")
+@pytest.mark.parametrize("name", FIRST)
+def test_the_demonstration_printed_is_one_that_went_well(name: str) -> None:
+    """The output that is shown is of a run in which nothing was lost."""
+    (block,) = _fenced(TEXTS[name], "text")
     last = block.strip().splitlines()[-1]
     assert re.fullmatch(
         r"78 inputs: \d+ with entities, \d+ without, 11 dead letters, 0 lost, 0 duplicates; 78 committed",
         last,
     )
+
+
+def test_the_readme_is_short() -> None:
+    """The README's part of the demonstration fits on a screen, and so does each of its other parts."""
+    (block,) = _fenced(TEXTS["README.md"], "text")
+    assert len(block.splitlines()) <= 20
+    assert len(TEXTS["README.md"].splitlines()) <= 110

@@ -56,6 +56,14 @@ def test_a_page_without_sections_says_that_nothing_was_measured() -> None:
     assert "## The machine" in page
 
 
+def test_figures_of_an_older_tree_say_so() -> None:
+    """A page says which tree was measured where that is noted, and nothing of it otherwise."""
+    content: dict[str, Any] = {"run": _RUN, "sections": {}}
+    assert "Measured on the tree" not in text(content, "performance.json", [])
+    page = text({**content, "tree": "abc1234"}, "performance.json", [])
+    assert "Measured on the tree up to commit abc1234:" in page
+
+
 def test_a_page_holds_its_figures() -> None:
     """A section's ratios are on the page with their spread, losses included."""
     memory = {
