@@ -320,14 +320,19 @@ def test_a_text_is_tried_and_shared(stage: Stage, page: Any, chromium: Any) -> N
 
 
 def test_a_broker_that_is_away_is_told_and_waited_for(stage: Stage, page: Any) -> None:
-    """The page says so, keeps what it has, and goes on by itself."""
+    """The page says so, for dead letters too, keeps what it has, and goes on by itself."""
     page.goto(stage.url)
     stage.send(_paris(stage))
     expect(page.locator(".doc")).to_have_count(1)
     assert stage.broker.pid
     os.kill(stage.broker.pid, signal.SIGSTOP)
     try:
+        page.get_by_role("link", name="Dead letters").click()
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Open", exact=True).click()
         expect(page.locator("#state.bad")).to_be_visible(timeout=90_000)
+        expect(page.get_by_role("alert")).to_contain_text("broker", timeout=90_000)
+        page.get_by_role("link", name="Live").click()
         expect(page.locator(".doc")).to_have_count(1)
     finally:
         os.kill(stage.broker.pid, signal.SIGCONT)
@@ -352,6 +357,7 @@ def test_ten_browsers_see_what_one_sees(stage: Stage, chromium: Any) -> None:
     pages = [context.new_page() for context in contexts]
     for page in pages:
         page.goto(stage.url)
+    for page in pages:
         expect(page.locator("#state-text")).to_have_text("no worker")
     stage.send(*(_paris(stage) for _ in range(5)))
     for page in pages:

@@ -25,7 +25,8 @@ async function guarded(work) {
       $("login").hidden = false;
       $("dead-body").hidden = true;
       $("login-error").textContent = "This is not the token.";
-    } else note(error.message);
+    } else if ($("dead-body").hidden) $("login-error").textContent = error.message;
+    else note(error.message);
     return null;
   }
 }
@@ -83,9 +84,9 @@ async function search() {
 function hex(base64) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).subarray(0, 4096);
   const lines = [];
-  for (let at = 0; at < bytes.length; at += 16) {
-    const part = [...bytes.subarray(at, at + 16)];
-    lines.push(`${at.toString(16).padStart(6, "0")}  ${part.map((byte) => byte.toString(16).padStart(2, "0")).join(" ").padEnd(47)}  ${part.map((byte) => (byte > 31 && byte < 127 ? String.fromCharCode(byte) : "·")).join("")}`);
+  for (let at = 0; at < bytes.length; at += 8) {
+    const part = [...bytes.subarray(at, at + 8)];
+    lines.push(`${at.toString(16).padStart(4, "0")}  ${part.map((byte) => byte.toString(16).padStart(2, "0")).join(" ").padEnd(23)}  ${part.map((byte) => (byte > 31 && byte < 127 ? String.fromCharCode(byte) : "·")).join("")}`);
   }
   return lines.join("\n");
 }
@@ -124,7 +125,7 @@ async function view(row, line) {
   send.addEventListener("click", () => replay([row], area.value));
   judge(found.problem);
   const parts = [el("h2", {}, `Letter ${row.partition}:${row.offset}`), list];
-  if (raw != null && typeof raw !== "string") parts.push(el("p", { class: "small" }, "Its bytes are no UTF-8:"), el("pre", { tabindex: "0", role: "region", "aria-label": "Raw bytes" }, hex(raw.base64)));
+  if (raw != null && typeof raw !== "string") parts.push(el("p", { class: "small" }, "Its bytes are no UTF-8:"), el("pre", { class: "hex", tabindex: "0", role: "region", "aria-label": "Raw bytes" }, hex(raw.base64)));
   if (found.stacktrace) parts.push(el("details", {}, el("summary", {}, "Stack trace"), el("pre", { tabindex: "0", role: "region", "aria-label": "Stack trace" }, harmless(found.stacktrace))));
   parts.push(el("label", { for: "repair", class: "small" }, found.cut ? "The first MiB of its value, too large to be repaired here" : "Value"), area, verdict, el("div", { class: "row" }, send));
   $("letter").replaceChildren(...parts);
@@ -150,11 +151,16 @@ export function begin() {
     event.preventDefault();
     token = $("token").value.trim();
     $("login-error").textContent = "";
+    const button = $("login").querySelector("button");
+    button.disabled = true; // a broker that is away is waited for
+    button.textContent = "Opening …";
     if (await search()) {
       $("token").value = "";
       $("login").hidden = true;
       $("dead-body").hidden = false;
     }
+    button.disabled = false;
+    button.textContent = "Open";
   });
   $("dead-search").addEventListener("submit", (event) => {
     event.preventDefault();

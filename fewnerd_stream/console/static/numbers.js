@@ -6,7 +6,14 @@ import { $, colour, el, harmless, many, percent } from "./text.js";
 let charts = null;
 let last = null;
 
-const seconds = (value) => (value == null ? "–" : value < 10 ? `${value.toFixed(value < 1 ? 2 : 1)} s` : `${many(Math.round(value))} s`);
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"]];
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
+// A backlog that is read late is days old: a figure stays as wide as its tile.
+function seconds(value) {
+  if (value == null) return "–";
+  const [size, unit] = UNITS.find(([least]) => value >= 2 * least) ?? [1, "s"];
+  return size > 1 ? `${many(Math.round(value / size))} ${unit}` : `${value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0)} s`;
+}
 
 function tiles(value) {
   const rows = [
@@ -38,11 +45,13 @@ function style() {
   return (name) => css.getPropertyValue(name).trim();
 }
 
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600]; // between two times on the axis
+
 function chart(id, series, scales = {}, axes = []) {
   const target = $(id);
   const get = style();
-  const axis = { stroke: get("--dim"), grid: { stroke: get("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui", size: 44 };
-  const time = { ...axis, size: 26, space: 70, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", ...(splits[1] - splits[0] < 60 ? { second: "2-digit" } : {}) })) };
+  const axis = { stroke: get("--dim"), grid: { stroke: get("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui", size: 44, values: (_, splits) => splits.map((value) => short.format(value)) };
+  const time = { ...axis, size: 26, space: 70, incrs: SECONDS, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", ...(splits[1] - splits[0] < 60 ? { second: "2-digit" } : {}) })) };
   target.replaceChildren();
   return new uPlot(
     {
