@@ -99,6 +99,17 @@ def test_its_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in _anchors(led), target
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_files_that_it_names_exist(name: str) -> None:
+    """A file or folder of the code that a page names is there, from the root or from the core's folder."""
+    rooms = {
+        path.name for folder in (ROOT, ROOT / "fewnerd_stream") for path in folder.iterdir() if path.is_dir()
+    }
+    for named in re.findall(r"`([\w-]+/[\w./-]*)`", TEXTS[name]):
+        if named.partition("/")[0] in rooms:
+            assert (ROOT / named).exists() or (ROOT / "fewnerd_stream" / named).exists(), named
+
+
 @pytest.mark.parametrize("name", sorted({path.name for path in DOCS.glob("*.md")} - {"README.md"}))
 def test_every_page_is_led_to(name: str) -> None:
     """Whatever page there is, the README leads to it."""
