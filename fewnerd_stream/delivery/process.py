@@ -14,6 +14,7 @@ from fewnerd_stream.delivery.policy import Failed, refuse_broken_model, tag_all
 from fewnerd_stream.delivery.pulse import silent, with_beat
 from fewnerd_stream.delivery.tagger import TaggerSlot
 from fewnerd_stream.errors import Reason, Reject
+from fewnerd_stream.telemetry import traces
 from fewnerd_stream.telemetry.status import WorkerStatus
 
 if TYPE_CHECKING:
@@ -85,10 +86,12 @@ class Processor:
         Raises:
             Stop: the model fails on a known-good sentence too; nothing may be handed over.
         """
-        with self._slot.lease() as tagger:
-            return self._processed(records, beat, tagger)
+        with self._slot.lease() as tagger, traces.window(records, self._settings.group) as trace:
+            return self._processed(records, beat, tagger, trace)
 
-    def _processed(self, records: Sequence[Record], beat: Beat, tagger: TaggerLike) -> list[Outcome]:
+    def _processed(
+        self, records: Sequence[Record], beat: Beat, tagger: TaggerLike, trace: traces.Untraced
+    ) -> list[Outcome]:
         settings, status = self._settings, self._status
         decoded: list[Document | Reject] = []
         with status.timed("decode"):
@@ -103,7 +106,9 @@ class Processor:
         # Each part is written down as it is tagged: a megabyte of text may have entities of a hundred.
         for part in _in_parts(decoded):
             with self._one_at_a_time(decoded[part], beat):
-                outcomes += self._tagged(records[part], sources[part], decoded[part], beat, tagger)
+                outcomes += self._tagged(
+                    records[part], sources[part], decoded[part], beat, tagger, trace=trace
+                )
         return outcomes
 
     @contextlib.contextmanager
@@ -126,6 +131,8 @@ class Processor:
         decoded: Sequence[Document | Reject],
         beat: Beat,
         tagger: TaggerLike,
+        *,
+        trace: traces.Untraced,
     ) -> Iterator[Outcome]:
         """Tag and write down a part of a window."""
         status = self._status
@@ -145,7 +152,7 @@ class Processor:
                 if isinstance(entities, Failed):
                     yield self._failed(record, source, entities, tagger.info.digest)
                 else:
-                    yield self._enriched(record, source, document, entities, tagger.info)
+                    yield self._enriched(record, source, document, entities, tagger.info, trace=trace)
 
     def crashed(self, records: Sequence[Record], beat: Beat = silent) -> list[Outcome]:
         """Return the outcome of records that took their process with them whenever they were tried.
@@ -154,7 +161,7 @@ class Processor:
             Stop: the model fails on a known-good sentence too, so it is the model's fault.
         """
         # A model that hangs or kills the process on this sentence does so here, and the records stay.
-        with self._slot.lease() as tagger:
+        with self._slot.lease() as tagger, traces.window(records, self._settings.group):
             refuse_broken_model(with_beat(tagger.tag, beat), must_find=self._must_find)
         sources = [envelope.source_of(record, self._settings) for record in records]
         return [
@@ -184,8 +191,11 @@ class Processor:
         document: Document,
         entities: Sequence[EntityLike],
         model: ModelLike,
+        *,
+        trace: traces.Untraced,
     ) -> Outcome:
         settings = self._settings
+        began = time.time_ns()
         try:
             outgoing = documents.encode(record, source, document, entities, model, settings)
         except Reject as error:
@@ -199,10 +209,10 @@ class Processor:
                 )
                 refused = Reject(Reason.RESULT_TOO_LARGE, message, "encode")
                 return self._dead(record, source, refused.reason, refused.stage, refused, digest=model.digest)
+        # One header more at most: the limit that is checked leaves more room than that.
+        outgoing = trace.created(record, outgoing, began)
         scores = tuple((entity.coarse, entity.coarse_score) for entity in entities)
-        return Outcome(
-            "enriched", tuple(outgoing), scores=scores, since=source.timestamp, digest=model.digest
-        )
+        return Outcome("enriched", outgoing, scores=scores, since=source.timestamp, digest=model.digest)
 
     def _failed(self, record: Record, source: Source, failure: Failed, digest: str) -> Outcome:
         again = envelope.retry_record(record, source, self._settings, int(time.time() * 1000))
