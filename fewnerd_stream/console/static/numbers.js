@@ -22,7 +22,7 @@ function tiles(value) {
     ["lag", value.lag == null ? "–" : many(value.lag)],
     ["workers", many(value.workers), value.state === "live" && !value.workers],
     ["retries waiting", many(value.waiting)],
-    ["dead letters", many(value.letters), value.dead > 0],
+    ["dead letters", many(value.letters), value.letters > 0],
   ];
   $("tiles").replaceChildren(...rows.map(([name, figure, alarm]) => el("div", { class: alarm ? "alarm" : "" }, el("dt", {}, name), el("dd", {}, figure))));
 }
