@@ -138,7 +138,8 @@ def signature(source: str | None) -> Signature:
             try:
                 paths.append(named_by(place))
             except BundleError:
-                return ((place.name, 0, place.stat().st_mtime_ns, 0),)
+                stat = place.stat()
+                return ((place.name, stat.st_size, stat.st_mtime_ns, stat.st_ino),)
         paths += sorted(paths[-1].iterdir())
         for path in paths:
             stat = path.stat()

@@ -104,7 +104,7 @@ def bands(tagger: object, settings: Settings) -> dict[str, Band]:
     try:
         with (bundle.folder / "evaluation.json").open("rb") as file:
             report = orjson.loads(file.read(_MOST_BYTES))  # what is longer is cut, and so no JSON
-        error = float(report["cross_fitted"]["ece"])
+        error = float(report["cross_fitted"]["coarse"]["ece"])
         scored = report["int8"]["categories"]
         # With its support recall gives how many were right, and that with precision how many were found.
         return {

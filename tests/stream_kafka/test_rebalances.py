@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,9 @@ def test_a_worker_that_joins_while_the_broker_refuses_waits_too(flow: Callable[.
     stream = flow(partitions=2, window_size=4, drain=1)
     person = f"{stream.settings.output_prefix}.person"
     first = stream.worker()
-    clients.alter_topic(stream.bootstrap, person, {"min.insync.replicas": "4"})
-    stream.send(load(60, "Angela Merkel in Paris {n}"))
+    clients.alter_topic(stream.bootstrap, person, {"cleanup.policy": "compact"})
+    documents = load(60, "Angela Merkel in Paris {n}")
+    stream.send([dataclasses.replace(one, key=None, partition=n % 2) for n, one in enumerate(documents)])
     first.wait_state("waiting")
     second = stream.worker(checked=False)
     share(stream, first, second)
@@ -91,7 +93,7 @@ def test_a_worker_that_joins_while_the_broker_refuses_waits_too(flow: Callable[.
         worker.wait_state("waiting")
     assert stream.committed() == 0
     stream.stop(first)
-    clients.alter_topic(stream.bootstrap, person, {"min.insync.replicas": "1"})
+    clients.alter_topic(stream.bootstrap, person, {"cleanup.policy": "delete"})
     stream.wait_done()
     # What one category took while the other refused is stored again by each that tries.
     assert stream.account().duplicates <= 4 * 4 * 3

@@ -129,17 +129,26 @@ class _Batch:
 
     def __iter__(self) -> Iterator[Any]:
         read = 0
+        offset, last = self._bounds()
         quick = self._quick()
         if quick is not None:
             try:
                 for record in quick:
+                    if not offset < record.offset <= last:
+                        break
+                    offset = record.offset
                     yield record
                     read += 1
+                else:
+                    return
             except (UnicodeDecodeError, CorruptRecordException):
                 pass
-            else:
-                return
         yield from itertools.islice(self._with_care(), read, None)
+
+    def _bounds(self) -> tuple[int, int]:
+        """Say behind which offset and up to which one the batch's records lie."""
+        first = int(self._batch.base_offset)
+        return first - 1, first + int(self._batch.last_offset_delta)
 
     def _quick(self) -> Any:
         """Give a small batch, as if it had never been packed, to aiokafka's own reader; None where it is none."""
@@ -156,12 +165,15 @@ class _Batch:
         """Read record by record; from where one cannot be read, all that follow come without their values."""
         (count,) = struct.unpack_from(">i", self._data, _COUNT_AT)
         position = 0
-        offset = int(self._batch.base_offset) - 1
+        offset, last = self._bounds()
         for number in range(count):
             try:
                 record, position = self._one(position)
             except (IndexError, ValueError) as error:
                 yield from self._rest(offset, count - number, str(error))
+                return
+            if not offset < record.offset <= last:
+                yield from self._rest(offset, count - number, "a record's offset is not of its batch")
                 return
             offset = record.offset
             yield record

@@ -8,7 +8,6 @@ on revocation, and waits for ever for an unacked event. What is overridden here,
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -187,9 +186,12 @@ class Consumer(driver.Consumer):
         ready: dict[Any, list[Any]] = {}
         back: dict[Partition, int] = {}
         for tp, records in fetched.items():
-            due = list(itertools.takewhile(lambda record: not self._waits(record), records))
-            if len(due) < len(records):
-                first = records[len(due)]
+            # What waits ends a share, so only the last can wait; to ask about one before it again would measure
+            # a writer's clock anew.
+            late = bool(records) and self._waits(records[-1])
+            due = records[:-1] if late else records
+            if late:
+                first = records[-1]
                 back[Partition(*tp)] = first.offset
                 self.delays.hold(Partition(*tp), max(self.due(first), now + DELAY_STEP_MS))
             if due:

@@ -14,7 +14,6 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from fewnerd_stream.contract.topology import all_topics
 from tests.faults import fuzz, load
 from tests.faults.catalogue import scenario
 from tests.faults.clusters import AS_WORKER
@@ -86,13 +85,11 @@ def _waiting(stage: Stage) -> bool:
 
 
 def _refuse(stage: Stage, topic: str) -> None:
-    alter(stage.cluster.direct, topic, {"min.insync.replicas": "4"})
+    alter(stage.cluster.direct, topic, {"message.timestamp.before.max.ms": "0"})
 
 
 def _accept(stage: Stage, topic: str) -> None:
-    # Not back to the default, which is less than the product asks for.
-    least = {spec.name: spec.config["min.insync.replicas"] for spec in all_topics(stage.settings)}
-    alter(stage.cluster.direct, topic, {"min.insync.replicas": least[topic]})
+    alter(stage.cluster.direct, topic, {"message.timestamp.before.max.ms": str(2**63 - 1)})
 
 
 def _acl(

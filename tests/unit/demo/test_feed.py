@@ -16,8 +16,14 @@ from fewnerd_stream.settings import load_settings
 from tests.support.taggers import WordTagger
 
 SETTINGS = load_settings()
-LATER = {Reason.RESULT_TOO_LARGE, Reason.MODEL_ERROR, Reason.CRASH}
-"""Reasons that are found after a document was read."""
+LATER = {
+    Reason.RESULT_TOO_LARGE,
+    Reason.MODEL_ERROR,
+    Reason.CRASH,
+    Reason.RECORD_TOO_LARGE,
+    Reason.UNREADABLE,
+}
+"""Reasons that are found after a document was read, or before it could be."""
 
 
 def test_the_news_is_long_enough_and_odd_enough() -> None:
