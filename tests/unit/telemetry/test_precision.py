@@ -100,7 +100,7 @@ def means(tagger: TaggerLike, change: Callable[[str], str]) -> dict[str, Expecte
 
 
 def test_text_in_capitals_makes_it_fall(tagger: TaggerLike) -> None:
-    """News as it is written stays within the bands; in capitals the mean over all entities falls, and that of persons."""
+    """News as it is written stays within the bands; in capitals the mean of all falls, and that of persons."""
     expected = bands(tagger, load_settings())
     plain, capitals = means(tagger, str), means(tagger, str.upper)
     assert all(plain[category].precision > expected[category].low for category in plain)
