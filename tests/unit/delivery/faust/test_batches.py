@@ -256,3 +256,18 @@ def test_old_formats_are_bounded_as_well(magic: Literal[0, 1]) -> None:
         assert builder.append(0, 5, b"k", b"a" * size) is not None
         found = read(bytes(builder.build()))
         assert [(one.offset, type(one.value)) for one in found] == [(0, kind)]
+
+
+@pytest.mark.parametrize("offsets", [[0, 1_000_000, 2, 3], [0, 0, 1, 3], [2, 1, 0, 3], [0, 1, 2, 9]])
+def test_offsets_that_are_not_of_their_batch_pass_nobody_by(offsets: list[int]) -> None:
+    """What a strange writer numbers beyond its batch, twice or backwards ends without its value; each place once."""
+    builder = DefaultRecordBatchBuilder(2, NONE, 0, -1, -1, 0, 1 << 20)
+    for offset in offsets:
+        builder.append(offset, None, b"k", b"v", [])
+    data = bytearray(builder.build())
+    data[0:8], data[23:27] = (5).to_bytes(8, "big"), (3).to_bytes(4, "big")
+    found = [record.offset for record in read(bytes(data) + batch(9, [[]]))]
+    assert found == sorted(set(found))
+    assert set(found) <= set(range(5, 10))
+    assert found[-1] == 9
+    assert 8 in found

@@ -122,3 +122,20 @@ async def test_what_is_fetched_while_the_group_changes_is_not_delivered(
     assert len(made.delays) == 0
     # While nothing flows, a seek is still to come.
     assert made.perform_seek.await_count == (1 if change is rebalance else 0)
+
+
+async def test_what_was_found_due_is_not_asked_again() -> None:
+    """To ask again, behind a record of another clock, would measure that clock anew, and put the first off for ever."""
+    made = consumer(lambda _: None)
+    asked: list[int] = []
+
+    def due(record: Read) -> int:
+        asked.append(record.offset)
+        return 0 if record.offset == 7 else 99_999_999_999_999
+
+    made.due = due
+    tp = TopicPartition(*RETRY)
+    await made._admitted(Fetched({tp: [Read(7), Read(8)]}, {tp: 9}))
+    assert made.delivery.ledger.head(Partition(*RETRY)) == 7
+    assert made._thread.back == {Partition(*RETRY): 8}
+    assert set(asked) == {8}
