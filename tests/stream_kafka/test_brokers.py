@@ -29,9 +29,9 @@ def raw(text: str, name: str = "d") -> bytes:
     return json.dumps({"id": name, "text": text}).encode()
 
 
-def load(count: int, text: str = "Angela Merkel in Paris {n} !slow=0.05") -> list[New]:
-    """Write documents without keys over two partitions."""
-    return [New(raw(text.replace("{n}", str(n)), f"d{n}"), partition=n % 2) for n in range(count)]
+def load(count: int, text: str = "Angela Merkel in Paris {n} !slow=0.05", partitions: int = 2) -> list[New]:
+    """Write documents without keys over the partitions."""
+    return [New(raw(text.replace("{n}", str(n)), f"d{n}"), partition=n % partitions) for n in range(count)]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_refusing_broker_condemns_no_document_however_often_workers_start(
     )
     person = f"{stream.settings.output_prefix}.person"
     refuse(stream, person)
-    stream.send(load(20, "Angela Merkel {n}"))
+    stream.send(load(20, "Angela Merkel {n}", partitions=1))
     worker = stream.worker(start=False, checked=False, instance_id="worker-1")
     for _ in range(CONDEMNED + 1):
         worker.start(wait=False)
