@@ -1,14 +1,11 @@
-"""Bad input: poison among good documents, documents too large to take or to give, fuzz, and size without end."""
+"""Bad input: poison among good documents, documents too large to take or to give, and fuzz."""
 
 from __future__ import annotations
 
-import base64
-import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tests.faults import fuzz, load
 from tests.faults.catalogue import scenario
-from tests.support import clients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,49 +97,3 @@ def _mixed(seed: int, inputs: list[New]) -> Iterator[tuple[int, New]]:
             type(one)(one.value, one.key, (("traceparent", load.traceparent(seed, number)), *one.headers)),
         )
     yield from plain
-
-
-_MIB: Final = 1 << 20
-
-
-@scenario(
-    6,
-    "sizes",
-    "records that fit nothing but the input, batches that unpack without end, and megabytes on end",
-    documents=10_000,
-    few=800,
-)
-def sizes(stage: Stage) -> None:
-    """See that size stops no partition, and that memory stays within its bound."""
-    specials: list[str | Tagged] = []
-    stage.expected.specials = specials
-    stage.start(2)
-    stage.load(backlog=1000, limit=stage.documents, rate=stage.pick(0, 400))
-    for turn in range(int(stage.pick(6, 1))):
-        for reason, codec, value in _too_large(turn):
-            number = load.SPECIAL + len(specials)
-            new = load.record(stage.seed, number, value)
-            clients.produce(
-                stage.cluster.direct,
-                stage.names.input,
-                [new],
-                compression_type=codec,
-                message_max_bytes=str(64 << 20),
-                batch_size="1",
-            )
-            specials.append(reason)
-    stage.until("all is sent", stage.loader.done, 1200)
-    stage.faults.append(f"{len(specials):,} records that are too large, of all kinds")
-    stage.settle()
-
-
-def _too_large(turn: int) -> Iterator[tuple[str, str, bytes]]:
-    """Give records, each with the reason for which it must be dead, and the codec it comes in."""
-    # Packed by zstd it fits; by lz4, as a worker packs, it does not.
-    noise = base64.b64encode(random.Random(turn).randbytes(1_900_000))
-    yield "record-too-large", "zstd", b'{"id": "noise", "text": "' + noise + b'"}'
-    bomb = b'{"id": "bomb", "text": "' + b"a" * (40 * _MIB) + b'"}'
-    for codec in ("gzip", "snappy", "lz4", "zstd"):
-        yield "record-too-large", codec, bomb
-    for _ in range(30):
-        yield "text-too-large", "lz4", b'{"id": "long", "text": "' + b"a b " * (_MIB * 3 // 8) + b'"}'
