@@ -1,4 +1,4 @@
-"""Harm to the retry topics and the dead letters: refusing, deleted, and forbidden, while workers run."""
+"""Harm to the retry topics and the dead letters: deleted, and forbidden, while workers run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 from tests.faults import fuzz, load
 from tests.faults.catalogue import scenario
 from tests.faults.clusters import AS_WORKER
-from tests.faults.outside import alter, delete_topics
+from tests.faults.outside import delete_topics
 from tests.faults.tagger import chosen
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _POISON_EVERY: Final = 50
 @scenario(
     8,
     "topic-trouble",
-    "retry and dead-letter topics that refuse, are forbidden, or are deleted",
+    "retry and dead-letter topics that are forbidden, or deleted",
     kind="login",
     documents=15_000,
     few=800,
@@ -84,14 +84,6 @@ def _waiting(stage: Stage) -> bool:
     return any(worker.health().get("state") == "waiting" for worker in stage.workers)
 
 
-def _refuse(stage: Stage, topic: str) -> None:
-    alter(stage.cluster.direct, topic, {"message.timestamp.before.max.ms": "0"})
-
-
-def _accept(stage: Stage, topic: str) -> None:
-    alter(stage.cluster.direct, topic, {"message.timestamp.before.max.ms": str(2**63 - 1)})
-
-
 def _acl(
     topic: str,
 ) -> tuple[ResourceType, str, ResourcePatternType, str, str, AclOperation, AclPermissionType]:
@@ -135,7 +127,6 @@ def _create(stage: Stage, _topic: str) -> None:
 
 
 _TROUBLES: Final[tuple[tuple[str, Callable[[Stage, str], None], Callable[[Stage, str], None]], ...]] = (
-    ("takes nothing", _refuse, _accept),
     ("is forbidden", _forbid, _allow),
     ("is gone", _delete, _create),
 )
