@@ -225,19 +225,23 @@ def test_a_topic_made_anew_is_read_from_its_beginning(flow: Callable[..., Flow])
 
 
 def test_input_that_is_larger_than_its_topic_once_it_is_unpacked(flow: Callable[..., Flow]) -> None:
-    """A packed record may hold more than the topic's limit: it is dead of its text's size, and holds nothing up."""
+    """A packed record may hold more than the topic's limit: it is dead of its size, and holds nothing up."""
     stream = flow(partitions=1)
-    big = raw("Paris " * 2_000_000)
-    assert len(big) > 5 * stream.settings.max_message_bytes
+    big, larger = raw("Paris " * 1_000_000), raw("Paris " * 2_000_000)
+    assert 2 * stream.settings.max_message_bytes < len(big) < stream.settings.max_result_bytes < len(larger)
     # librdkafka looks at a record's size before it packs it.
     limits = {"compression_type": "gzip", "message_max_bytes": str(64 << 20), "batch_size": "1"}
-    stream.send([big, raw("Paris")], **limits)
+    stream.send([big, larger, raw("Paris")], **limits)
     worker = stream.worker()
     stream.wait_done()
     assert texts(stream) == ["Paris"]
-    [letter] = stream.dead()
+    letter, without = stream.dead()
     assert letter.header("__fewnerd.reason") == b"text-too-large"
     assert letter.value == big
+    # What is longer than any record that is written is not kept.
+    assert without.header("__fewnerd.reason") == b"record-too-large"
+    assert without.value is None
+    assert without.header("__fewnerd.size.value") == b"%d" % len(larger)
     stream.stop(worker)
 
 
