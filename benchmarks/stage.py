@@ -113,6 +113,7 @@ class Stage:
             bootstrap_servers=self.bootstrap,
             input_topics=flow.input,
             output_prefix=flow.prefix,
+            group=flow.group,
             partitions=partitions,
             health_file=self.folder / "none.json",
         )
